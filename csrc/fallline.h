@@ -1,0 +1,146 @@
+/* fallline: the C surface.
+ *
+ * What: steps of gradient descent over a model's tensors. Includes no Python.h, allocates nothing per step, prints nothing,
+ * never aborts. Every function says what it needs of its pointers; a violation is undefined behaviour, which the doorway
+ * (src/fallline/_core) rules out before it calls.
+ *
+ * Invariants: the bits of a result do not depend on the instruction set, on the number of threads, or on how a model is cut
+ * into spans. A step either happens for every tensor or leaves every byte as it was.
+ *
+ * Typical sizes: 1 to 10^4 tensors, 10 to 10^9 elements.
+ */
+#ifndef FALLLINE_H
+#define FALLLINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    FL_MAX_STATES = 4,     /* arrays of state in a rule */
+    FL_MAX_RUNNING = 4,    /* running numbers in a rule, with t */
+    FL_MAX_HYPERS = 8,     /* hyperparameters in a rule */
+    FL_MAX_CONSTANTS = 16, /* hyperparameters and derived constants */
+    FL_MAX_DIMS = 64,      /* as NumPy */
+    FL_SPAN = 32768,       /* elements: the unit of scheduling and of summation; a span lies in one tensor */
+    FL_BLOCK = 1024        /* elements: what passes through the first-level cache when a span is not stepped in place */
+};
+
+typedef enum {
+    FL_OK = 0,
+    FL_NO_MEMORY,  /* malloc refused; nothing was built */
+    FL_NOT_FINITE  /* a gradient holds NaN or infinity and the policy forbids the step; nothing was written */
+} fl_status;
+
+/* ---- instruction sets (isa.c) ---- */
+
+/* The compiled-in instruction sets, best last; NULL past the end. */
+const char *fl_isa_name(size_t i);
+/* 1 if this machine can run instruction set i. */
+int fl_isa_supported(size_t i);
+/* The one in use. */
+const char *fl_isa_current(void);
+/* Choose by name, or the best supported if name is NULL. Returns 0, or -1 for an unknown or unsupported name, which changes
+ * nothing. Not while a step runs. */
+int fl_isa_select(const char *name);
+
+/* ---- rules (rules.c) ---- */
+
+typedef struct {
+    const char *name;
+    size_t n_hypers, n_running, n_states, n_constants; /* n_running counts t, which comes first; n_constants counts the hypers */
+    const char *const *hypers, *const *running, *const *states;
+} fl_rule_info;
+
+size_t fl_rule_count(void);
+/* i < fl_rule_count(); static storage. */
+const fl_rule_info *fl_rule(size_t i);
+/* The values a tensor begins with: running[n_running] and one number for each state array. hypers[n_hypers] in the rule's order. */
+void fl_rule_start(size_t rule, const double *hypers, double *running, double *states);
+
+/* ---- formats ---- */
+
+/* How an element is stored. Arithmetic is in float for all but FL_FLOAT64. */
+typedef enum { FL_FLOAT32 = 0, FL_FLOAT64, FL_FLOAT16, FL_BFLOAT16, FL_N_FORMATS } fl_format;
+
+/* Where the elements of an array are that is not contiguous and aligned: C order, strides in bytes, any alignment. */
+typedef struct {
+    size_t n_dims;
+    size_t shape[FL_MAX_DIMS];
+    ptrdiff_t strides[FL_MAX_DIMS];
+} fl_layout;
+
+/* ---- plans (plan.c) ---- */
+
+/* One tensor of a plan. The caller fills it in before fl_plan_arrange and keeps the memory alive; `grad` and `grad_format`,
+ * `grad_layout` may change before every step. The arrays must not overlap each other. */
+typedef struct {
+    char *param;
+    const char *grad;             /* NULL: leave this tensor and its counters alone */
+    void *state[FL_MAX_STATES];   /* float or double by the format, contiguous, aligned */
+    void *average;                /* moving average of the weights, as the states; NULL: none */
+    float *master;                /* FL_FLOAT16, FL_BFLOAT16: the value between steps; NULL: the parameter itself */
+    double *running;              /* n_running numbers */
+    size_t size;
+    size_t group;
+    const fl_layout *param_layout, *grad_layout; /* NULL: contiguous and aligned */
+    fl_format param_format, grad_format;
+    int stochastic;               /* round to the half format stochastically */
+} fl_tensor;
+
+/* The numbers shared by the tensors of one group; live, read at every step. */
+typedef struct {
+    double hypers[FL_MAX_HYPERS]; /* in the rule's order */
+    double l2;                    /* coupled weight decay: g + l2*p */
+    int maximize;
+    int frozen;                   /* leave the tensors and their counters alone, whatever their gradient */
+} fl_group;
+
+typedef enum { FL_RAISE = 0, FL_SKIP, FL_IGNORE } fl_nonfinite;
+
+/* What happens to every gradient before the rule: scaled by `scale`, clipped to +-clip_value, then scaled down to a global
+ * norm of clip_norm. Infinity switches a clip off. */
+typedef struct {
+    double scale, clip_value, clip_norm;
+    double average_decay;         /* of the moving average; ignored by tensors without one */
+    uint64_t seed;                /* of stochastic rounding */
+    fl_nonfinite nonfinite;
+    size_t threads;               /* at most so many, the caller's included; at least 1 */
+} fl_settings;
+
+typedef struct fl_plan fl_plan;
+
+/* A plan with zeroed tensors and groups for the given rule; NULL without memory. Free with fl_plan_free (NULL is fine). */
+fl_plan *fl_plan_new(size_t rule, size_t n_tensors, size_t n_groups);
+void fl_plan_free(fl_plan *plan);
+fl_tensor *fl_plan_tensors(fl_plan *plan);
+fl_group *fl_plan_groups(fl_plan *plan);
+/* Cut the tensors into spans. Once, after `size`, `group` and `param` are filled in, before the first step. */
+fl_status fl_plan_arrange(fl_plan *plan);
+
+/* Take the plan for a step; 0, or -1 if another call has it. Every entry is followed by fl_plan_leave. Any thread. */
+int fl_plan_enter(fl_plan *plan);
+void fl_plan_leave(fl_plan *plan);
+
+/* One step of every tensor that has a gradient. FL_NOT_FINITE (only under FL_RAISE and FL_SKIP) writes nothing.
+ * Between fl_plan_enter and fl_plan_leave. */
+fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
+
+/* The first element of tensor i's gradient that is not finite (or its size, if all are) and how many there are. Serial. */
+void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count);
+
+/* ---- threads (pool.c) ---- */
+
+/* Call task(context, i) for every i < n_tasks, on at most `threads` threads, the caller's included; returns when all are done.
+ * The caller's thread runs all of them if another call is under way or no worker can be had. Safe after fork. */
+void fl_pool_run(size_t threads, size_t n_tasks, void (*task)(void *context, size_t i), void *context);
+/* Changes in every forked child; lets a lock that a parent's thread held be told from one that is held here. */
+unsigned fl_fork_generation(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,515 @@
+/* A model's tensors as one flat plan, and the step over it.
+ *
+ * The tensors are cut once into spans of at most FL_SPAN elements, and spans are gathered into tasks of about that size, which
+ * the threads share. A step has up to four passes over the spans: the check and the norm of the gradients (a pass only if the
+ * policy or clip_norm asks), the constants of every tensor (serial, in double), the norms of a rule that has some, the step.
+ * Nothing is written before the first pass is done.
+ *
+ * Sums run in a fixed order: 16 lanes in a span, spans in a tensor, tensors in the plan. So threads do not change them.
+ */
+#include "kernels.h"
+#include "layout.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+
+typedef struct {
+    size_t tensor, start, n;
+} fl_span;
+
+struct fl_plan {
+    atomic_uint owner;                      /* 0, or 1 + the fork generation of the call that is under way */
+    size_t rule, n_tensors, n_groups, n_spans, n_tasks;
+    fl_tensor *tensors;
+    fl_group *groups;
+    size_t *first_element;                  /* of each tensor, counted through the plan: the counter of stochastic rounding */
+    fl_span *spans;
+    size_t *tasks;                          /* task i is spans [tasks[i], tasks[i + 1]) */
+    double (*sums)[2];                      /* one or two sums of squares for each span */
+    double (*constants)[FL_MAX_CONSTANTS];  /* of each tensor, and the same narrowed */
+    float (*narrowed)[FL_MAX_CONSTANTS];
+};
+
+/* What a pass needs to know; lives on the stack of fl_plan_step. */
+typedef struct {
+    const fl_plan *plan;
+    const fl_settings *settings;
+    const fl_kernels *kernels;
+    double scale, clip; /* g becomes scale*clamp(g, +-clip) */
+    double unit;        /* the squares are summed in this unit */
+    int finite_pass, squares_pass;
+    atomic_int found_nonfinite;
+} fl_pass;
+
+/* A block's elements, decoded. */
+typedef union {
+    _Alignas(64) float single[FL_BLOCK];
+    double twice[FL_BLOCK];
+    uint16_t half[FL_BLOCK];
+} fl_buffer;
+
+static const size_t item_sizes[FL_N_FORMATS] = {4, 8, 2, 2};
+
+static int precision(const fl_tensor *t) { return t->param_format == FL_FLOAT64 ? FL_DOUBLE : FL_SINGLE; }
+
+static size_t real_size(const fl_tensor *t) { return precision(t) == FL_DOUBLE ? sizeof(double) : sizeof(float); }
+
+static int is_half(fl_format format) { return format == FL_FLOAT16 || format == FL_BFLOAT16; }
+
+static int is_active(const fl_plan *plan, const fl_tensor *t) { return t->grad != NULL && !plan->groups[t->group].frozen; }
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- building ---- */
+
+fl_plan *fl_plan_new(size_t rule, size_t n_tensors, size_t n_groups)
+{
+    fl_plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL)
+        return NULL;
+    plan->rule = rule;
+    plan->n_tensors = n_tensors;
+    plan->n_groups = n_groups;
+    plan->tensors = calloc(n_tensors + 1, sizeof *plan->tensors);
+    plan->groups = calloc(n_groups + 1, sizeof *plan->groups);
+    if (plan->tensors == NULL || plan->groups == NULL) {
+        fl_plan_free(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+void fl_plan_free(fl_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    free(plan->tensors);
+    free(plan->groups);
+    free(plan->first_element);
+    free(plan->spans);
+    free(plan->tasks);
+    free(plan->sums);
+    free(plan->constants);
+    free(plan->narrowed);
+    free(plan);
+}
+
+fl_tensor *fl_plan_tensors(fl_plan *plan) { return plan->tensors; }
+
+fl_group *fl_plan_groups(fl_plan *plan) { return plan->groups; }
+
+/* Fills in the spans of tensor i, or only counts them if there is no room yet. */
+static size_t cut(fl_plan *plan, size_t i, size_t n_spans)
+{
+    const size_t size = plan->tensors[i].size;
+    for (size_t start = 0; start < size; start += FL_SPAN, n_spans++)
+        if (plan->spans != NULL)
+            plan->spans[n_spans] = (fl_span){i, start, smaller(size - start, FL_SPAN)};
+    return n_spans;
+}
+
+static void gather_tasks(fl_plan *plan)
+{
+    size_t elements = 0;
+    plan->n_tasks = 0;
+    for (size_t i = 0; i < plan->n_spans; i++) {
+        if (elements == 0)
+            plan->tasks[plan->n_tasks++] = i;
+        elements += plan->spans[i].n;
+        if (elements >= FL_SPAN/2)
+            elements = 0;
+    }
+    plan->tasks[plan->n_tasks] = plan->n_spans;
+}
+
+fl_status fl_plan_arrange(fl_plan *plan)
+{
+    const size_t n_tensors = plan->n_tensors;
+    for (size_t i = 0; i < n_tensors; i++)
+        plan->n_spans = cut(plan, i, plan->n_spans);
+    plan->first_element = calloc(n_tensors + 1, sizeof *plan->first_element);
+    plan->spans = calloc(plan->n_spans + 1, sizeof *plan->spans);
+    plan->tasks = calloc(plan->n_spans + 1, sizeof *plan->tasks);
+    plan->sums = calloc(plan->n_spans + 1, sizeof *plan->sums);
+    plan->constants = calloc(n_tensors + 1, sizeof *plan->constants);
+    plan->narrowed = calloc(n_tensors + 1, sizeof *plan->narrowed);
+    if (!plan->first_element || !plan->spans || !plan->tasks || !plan->sums || !plan->constants || !plan->narrowed)
+        return FL_NO_MEMORY;
+    for (size_t i = 0, n_spans = 0; i < n_tensors; i++) {
+        plan->first_element[i + 1] = plan->first_element[i] + plan->tensors[i].size;
+        n_spans = cut(plan, i, n_spans);
+    }
+    gather_tasks(plan);
+    return FL_OK;
+}
+
+/* ---- blocks in and out ---- */
+
+/* Elements [start, start + n) of an array in the precision of its tensor's arithmetic: in place, or decoded into the buffer. */
+static const void *fetch(const fl_pass *pass, const char *array, const fl_layout *layout, fl_format format, size_t start,
+                         size_t n, fl_buffer *buffer)
+{
+    const size_t item_size = item_sizes[format];
+    const char *in_place = array + start*item_size;
+    if (!is_half(format)) {
+        if (layout == NULL)
+            return in_place;
+        fl_gather(buffer, array, layout, item_size, start, n);
+        return buffer;
+    }
+    uint16_t raw[FL_BLOCK];
+    if (layout != NULL) {
+        fl_gather(raw, array, layout, item_size, start, n);
+        pass->kernels->decode[format](buffer->single, raw, n);
+    } else {
+        pass->kernels->decode[format](buffer->single, (const uint16_t *)(const void *)in_place, n);
+    }
+    return buffer;
+}
+
+/* 64 bits that differ for every (seed, step): the key of a tensor's stochastic rounding. */
+static uint64_t rounding_key(uint64_t seed, double t)
+{
+    uint64_t z = (seed ^ ((uint64_t)t << 32)) + (uint64_t)t*0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 32))*0xd6e8feb86659fd93u;
+    return z ^ (z >> 32);
+}
+
+/* The opposite of fetch for a parameter whose block is not stepped in place. */
+static void store(const fl_pass *pass, const fl_tensor *t, size_t start, size_t n, const void *values)
+{
+    const fl_plan *plan = pass->plan;
+    const size_t item_size = item_sizes[t->param_format];
+    if (!is_half(t->param_format)) {
+        if (t->param_layout != NULL)
+            fl_scatter(t->param, t->param_layout, values, item_size, start, n);
+        return;
+    }
+    uint16_t raw[FL_BLOCK];
+    if (t->stochastic) {
+        const size_t i = (size_t)(t - plan->tensors);
+        const uint64_t key = rounding_key(pass->settings->seed, t->running[0]);
+        pass->kernels->dither[t->param_format](raw, values, key, plan->first_element[i] + start, n);
+    } else {
+        pass->kernels->encode[t->param_format](raw, values, n);
+    }
+    fl_scatter(t->param, t->param_layout, raw, item_size, start, n);
+}
+
+static const void *fetch_gradient(const fl_pass *pass, const fl_tensor *t, size_t start, size_t n, fl_buffer *buffer)
+{
+    return fetch(pass, t->grad, t->grad_layout, t->grad_format, start, n, buffer);
+}
+
+static const void *fetch_param(const fl_pass *pass, const fl_tensor *t, size_t start, size_t n, fl_buffer *buffer)
+{
+    if (t->master != NULL)
+        return t->master + start;
+    return fetch(pass, t->param, t->param_layout, t->param_format, start, n, buffer);
+}
+
+static int gradient_is_in_place(const fl_tensor *t) { return t->grad_layout == NULL && !is_half(t->grad_format); }
+
+static int param_is_in_place(const fl_tensor *t) { return t->param_layout == NULL && !is_half(t->param_format); }
+
+/* How much of a span can be handled at once. */
+static size_t stride_of(const fl_span *span, int in_place) { return in_place ? span->n : (size_t)FL_BLOCK; }
+
+/* ---- the check and the norm of the gradients ---- */
+
+/* Adding halves pairwise is an order like any other; it is this one everywhere. */
+static double sum_lanes(const double *lanes)
+{
+    double sums[FL_LANES];
+    memcpy(sums, lanes, sizeof sums);
+    for (size_t width = FL_LANES/2; width > 0; width /= 2)
+        for (size_t i = 0; i < width; i++)
+            sums[i] += sums[i + width];
+    return sums[0];
+}
+
+static void check_span(fl_pass *pass, const fl_span *span, double *sum)
+{
+    const fl_tensor *t = &pass->plan->tensors[span->tensor];
+    const int real = precision(t);
+    const size_t stride = stride_of(span, gradient_is_in_place(t));
+    double lanes[FL_LANES] = {0};
+    for (size_t done = 0; done < span->n; done += stride) {
+        fl_buffer buffer;
+        const size_t n = smaller(stride, span->n - done);
+        const void *g = fetch_gradient(pass, t, span->start + done, n, &buffer);
+        if (pass->finite_pass && !pass->kernels->finite[real](g, n))
+            atomic_store_explicit(&pass->found_nonfinite, 1, memory_order_relaxed);
+        if (pass->squares_pass)
+            pass->kernels->squares[real](g, pass->unit, pass->clip, n, lanes);
+    }
+    *sum = sum_lanes(lanes);
+}
+
+static void check_task(void *context, size_t task)
+{
+    fl_pass *pass = context;
+    const fl_plan *plan = pass->plan;
+    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++) {
+        plan->sums[i][0] = 0;
+        if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
+            check_span(pass, &plan->spans[i], &plan->sums[i][0]);
+    }
+}
+
+static void run(fl_pass *pass, void (*task)(void *context, size_t i))
+{
+    fl_pool_run(pass->settings->threads, pass->plan->n_tasks, task, pass);
+}
+
+static double total_of_sums(const fl_plan *plan)
+{
+    double total = 0;
+    for (size_t i = 0; i < plan->n_spans; i++)
+        total += plan->sums[i][0];
+    return total;
+}
+
+/* The norm of the gradients as they will be before clip_norm. Squares of a double may overflow where the norm does not:
+ * then they are summed once more in a larger unit. */
+static double global_norm(fl_pass *pass)
+{
+    const double total = total_of_sums(pass->plan);
+    if (isfinite(total))
+        return pass->scale*sqrt(total);
+    const int finite_pass = pass->finite_pass;
+    pass->finite_pass = 0;
+    pass->unit = 0x1p-600;
+    run(pass, check_task);
+    pass->unit = 1;
+    pass->finite_pass = finite_pass;
+    return pass->scale*sqrt(total_of_sums(pass->plan))*0x1p600;
+}
+
+/* The first pass. Settles the factor that all gradients are multiplied by. */
+static fl_status check(fl_pass *pass)
+{
+    const fl_settings *settings = pass->settings;
+    pass->finite_pass = settings->nonfinite != FL_IGNORE;
+    pass->squares_pass = settings->clip_norm < HUGE_VAL;
+    if (!pass->finite_pass && !pass->squares_pass)
+        return FL_OK;
+    run(pass, check_task);
+    if (atomic_load(&pass->found_nonfinite))
+        return FL_NOT_FINITE;
+    if (pass->squares_pass) {
+        const double norm = global_norm(pass);
+        /* A norm that is not finite, under FL_IGNORE, scales nothing: 0*infinity would spread NaN. */
+        if (norm > settings->clip_norm && norm < HUGE_VAL)
+            pass->scale *= settings->clip_norm/norm;
+    }
+    return FL_OK;
+}
+
+void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count)
+{
+    const fl_tensor *t = &plan->tensors[i];
+    const fl_pass pass = {.plan = plan, .kernels = fl_kernels_current()};
+    *first = t->size;
+    *count = 0;
+    if (!is_active(plan, t))
+        return;
+    for (size_t start = 0; start < t->size; start += FL_BLOCK) {
+        fl_buffer buffer;
+        const size_t n = smaller(FL_BLOCK, t->size - start);
+        const void *g = fetch_gradient(&pass, t, start, n, &buffer);
+        for (size_t j = 0; j < n; j++) {
+            const double x = precision(t) == FL_DOUBLE ? ((const double *)g)[j] : (double)((const float *)g)[j];
+            if (!isfinite(x) && (*count)++ == 0)
+                *first = start + j;
+        }
+    }
+}
+
+/* ---- the constants ---- */
+
+static void narrow(float *narrowed, const double *constants, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        narrowed[i] = (float)constants[i];
+}
+
+/* Tensors that have taken the same steps in the same group have the same constants: those of the tensor before are copied,
+ * which is most of the work saved in a model of many small tensors. */
+static void prepare(const fl_plan *plan)
+{
+    const fl_rule_functions *rule = &fl_rules[plan->rule];
+    const size_t running_size = rule->info.n_running*sizeof(double);
+    const size_t n_constants = rule->info.n_constants;
+    double before[FL_MAX_RUNNING];
+    const fl_tensor *last = NULL;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const fl_tensor *t = &plan->tensors[i];
+        if (!is_active(plan, t))
+            continue;
+        if (last != NULL && last->group == t->group && memcmp(before, t->running, running_size) == 0) {
+            memcpy(t->running, last->running, running_size);
+            memcpy(plan->constants[i], plan->constants[last - plan->tensors], n_constants*sizeof(double));
+        } else {
+            memcpy(before, t->running, running_size);
+            rule->prepare(plan->groups[t->group].hypers, t->running, plan->constants[i]);
+        }
+        narrow(plan->narrowed[i], plan->constants[i], n_constants);
+        last = t;
+    }
+}
+
+/* ---- the step ---- */
+
+/* What happens to a gradient of this tensor before the rule. */
+typedef struct {
+    double scale, clip, l2;
+    int needed;
+} fl_prologue;
+
+static fl_prologue prologue_of(const fl_pass *pass, const fl_tensor *t)
+{
+    const fl_group *group = &pass->plan->groups[t->group];
+    fl_prologue prologue = {group->maximize ? -pass->scale : pass->scale, pass->clip, group->l2, 0};
+    prologue.needed = prologue.scale != 1 || prologue.clip < HUGE_VAL || prologue.l2 != 0;
+    return prologue;
+}
+
+static const void *apply_prologue(const fl_pass *pass, const fl_prologue *prologue, int real, const void *g, const void *p,
+                                  size_t n, fl_buffer *buffer)
+{
+    if (!prologue->needed)
+        return g;
+    pass->kernels->prologue[real](buffer, g, p, prologue->scale, prologue->clip, prologue->l2, n);
+    return buffer;
+}
+
+static const void *constants_of(const fl_plan *plan, size_t tensor)
+{
+    return precision(&plan->tensors[tensor]) == FL_DOUBLE ? (const void *)plan->constants[tensor]
+                                                          : (const void *)plan->narrowed[tensor];
+}
+
+static void states_at(const fl_plan *plan, const fl_tensor *t, size_t start, void **states)
+{
+    for (size_t k = 0; k < fl_rules[plan->rule].info.n_states; k++)
+        states[k] = (char *)t->state[k] + start*real_size(t);
+}
+
+static void measure_span(fl_pass *pass, const fl_span *span, double *sums)
+{
+    const fl_plan *plan = pass->plan;
+    const fl_tensor *t = &plan->tensors[span->tensor];
+    const int real = precision(t);
+    const fl_prologue prologue = prologue_of(pass, t);
+    double lanes[2*FL_LANES] = {0};
+    const int in_place = gradient_is_in_place(t) && param_is_in_place(t) && !prologue.needed;
+    const size_t stride = stride_of(span, in_place);
+    for (size_t done = 0; done < span->n; done += stride) {
+        fl_buffer p_buffer, g_buffer;
+        void *states[FL_MAX_STATES];
+        const size_t start = span->start + done, n = smaller(stride, span->n - done);
+        const void *p = fetch_param(pass, t, start, n, &p_buffer);
+        const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
+        g = apply_prologue(pass, &prologue, real, g, p, n, &g_buffer);
+        states_at(plan, t, start, states);
+        pass->kernels->measure[plan->rule][real](p, g, states, constants_of(plan, span->tensor), n, lanes);
+    }
+    sums[0] = sum_lanes(lanes);
+    sums[1] = sum_lanes(lanes + FL_LANES);
+}
+
+static void measure_task(void *context, size_t task)
+{
+    fl_pass *pass = context;
+    const fl_plan *plan = pass->plan;
+    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++)
+        if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
+            measure_span(pass, &plan->spans[i], plan->sums[i]);
+}
+
+/* The norms of every tensor, and from them the ratio that is the last of its constants. */
+static void measure(fl_pass *pass)
+{
+    const fl_plan *plan = pass->plan;
+    const fl_rule_functions *rule = &fl_rules[plan->rule];
+    const size_t last = rule->info.n_constants - 1;
+    run(pass, measure_task);
+    for (size_t i = 0; i < plan->n_spans;) {
+        const size_t tensor = plan->spans[i].tensor;
+        double x = 0, y = 0;
+        for (; i < plan->n_spans && plan->spans[i].tensor == tensor; i++) {
+            x += plan->sums[i][0];
+            y += plan->sums[i][1];
+        }
+        if (is_active(plan, &plan->tensors[tensor])) {
+            plan->constants[tensor][last] = rule->ratio(plan->constants[tensor], sqrt(x), sqrt(y));
+            plan->narrowed[tensor][last] = (float)plan->constants[tensor][last];
+        }
+    }
+}
+
+static void step_span(const fl_pass *pass, const fl_span *span)
+{
+    const fl_plan *plan = pass->plan;
+    const fl_tensor *t = &plan->tensors[span->tensor];
+    const int real = precision(t);
+    const fl_prologue prologue = prologue_of(pass, t);
+    const double decay = t->running[0] > 1 ? pass->settings->average_decay : 0; /* the first average is the first weights */
+    const int in_place = gradient_is_in_place(t) && param_is_in_place(t);
+    const size_t stride = stride_of(span, in_place && !prologue.needed && t->average == NULL);
+    for (size_t done = 0; done < span->n; done += stride) {
+        fl_buffer p_buffer, g_buffer;
+        void *states[FL_MAX_STATES];
+        const size_t start = span->start + done, n = smaller(stride, span->n - done);
+        /* In place, in the master copy or in the buffer: all three may be written. */
+        void *p = (void *)(uintptr_t)fetch_param(pass, t, start, n, &p_buffer);
+        const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
+        g = apply_prologue(pass, &prologue, real, g, p, n, &g_buffer);
+        states_at(plan, t, start, states);
+        pass->kernels->step[plan->rule][real](p, g, states, constants_of(plan, span->tensor), n);
+        if (t->average != NULL)
+            pass->kernels->average[real]((char *)t->average + start*real_size(t), p, decay, n);
+        store(pass, t, start, n, p);
+    }
+}
+
+static void step_task(void *context, size_t task)
+{
+    const fl_pass *pass = context;
+    const fl_plan *plan = pass->plan;
+    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++)
+        if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
+            step_span(pass, &plan->spans[i]);
+}
+
+int fl_plan_enter(fl_plan *plan)
+{
+    const unsigned me = fl_fork_generation() + 1;
+    unsigned owner = 0;
+    if (atomic_compare_exchange_strong(&plan->owner, &owner, me))
+        return 0;
+    /* An owner of another generation was a thread of the parent process, which this child does not have. */
+    return owner != me && atomic_compare_exchange_strong(&plan->owner, &owner, me) ? 0 : -1;
+}
+
+void fl_plan_leave(fl_plan *plan) { atomic_store(&plan->owner, 0); }
+
+fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
+{
+    fl_pass pass = {
+        .plan = plan,
+        .settings = settings,
+        .kernels = fl_kernels_current(),
+        .scale = settings->scale,
+        .clip = settings->clip_value/settings->scale,
+        .unit = 1,
+    };
+    const fl_status status = check(&pass);
+    if (status != FL_OK)
+        return status;
+    prepare(plan);
+    if (fl_rules[plan->rule].ratio != NULL)
+        measure(&pass);
+    run(&pass, step_task);
+    return FL_OK;
+}
