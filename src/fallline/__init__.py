@@ -1,0 +1,72 @@
+"""Gradient descent on NumPy arrays: gradients you can trust, steps at the speed of memory."""
+
+__version__ = "0.1.0"
+
+from fallline import schedules
+from fallline.optim import (
+    ADOPT,
+    ASGD,
+    FTRL,
+    LAMB,
+    LARS,
+    SGD,
+    AdaBelief,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Adan,
+    AdEMAMix,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    RAdam,
+    RMSprop,
+    Rprop,
+    ScheduleFreeAdamW,
+    ScheduleFreeSGD,
+    Signum,
+    Yogi,
+    optimizers,
+)
+from fallline.optimizer import Optimizer
+from fallline.runtime import get_num_threads, set_num_threads, show_config
+from fallline.train import batches, train
+
+__all__ = [
+    "ADOPT",
+    "ASGD",
+    "FTRL",
+    "LAMB",
+    "LARS",
+    "SGD",
+    "AdEMAMix",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Adan",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeSGD",
+    "Signum",
+    "Yogi",
+    "batches",
+    "get_num_threads",
+    "optimizers",
+    "schedules",
+    "set_num_threads",
+    "show_config",
+    "train",
+]

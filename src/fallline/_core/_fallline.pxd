@@ -1,0 +1,88 @@
+"""The C surface, as csrc/fallline.h declares it."""
+
+from libc.stdint cimport uint64_t
+
+cdef extern from "fallline.h" nogil:
+    enum:
+        FL_MAX_STATES
+        FL_MAX_RUNNING
+        FL_MAX_HYPERS
+        FL_MAX_DIMS
+
+    ctypedef enum fl_status:
+        FL_OK
+        FL_NO_MEMORY
+        FL_NOT_FINITE
+
+    const char *fl_isa_name(size_t i) noexcept
+    int fl_isa_supported(size_t i) noexcept
+    const char *fl_isa_current() noexcept
+    int fl_isa_select(const char *name) noexcept
+
+    ctypedef struct fl_rule_info:
+        const char *name
+        size_t n_hypers, n_running, n_states, n_constants
+        const char *const *hypers
+        const char *const *running
+        const char *const *states
+
+    size_t fl_rule_count() noexcept
+    const fl_rule_info *fl_rule(size_t i) noexcept
+    void fl_rule_start(size_t rule, const double *hypers, double *running, double *states) noexcept
+
+    ctypedef enum fl_format:
+        FL_FLOAT32
+        FL_FLOAT64
+        FL_FLOAT16
+        FL_BFLOAT16
+
+    ctypedef struct fl_layout:
+        size_t n_dims
+        size_t *shape
+        ptrdiff_t *strides
+
+    ctypedef struct fl_tensor:
+        char *param
+        const char *grad
+        void **state
+        void *average
+        float *master
+        double *running
+        size_t size
+        size_t group
+        const fl_layout *param_layout
+        const fl_layout *grad_layout
+        fl_format param_format
+        fl_format grad_format
+        int stochastic
+
+    ctypedef struct fl_group:
+        double *hypers
+        double l2
+        int maximize
+        int frozen
+
+    ctypedef enum fl_nonfinite:
+        FL_RAISE
+        FL_SKIP
+        FL_IGNORE
+
+    ctypedef struct fl_settings:
+        double scale, clip_value, clip_norm
+        double average_decay
+        uint64_t seed
+        fl_nonfinite nonfinite
+        size_t threads
+
+    ctypedef struct fl_plan:
+        pass
+
+    fl_plan *fl_plan_new(size_t rule, size_t n_tensors, size_t n_groups) noexcept
+    void fl_plan_free(fl_plan *plan) noexcept
+    fl_tensor *fl_plan_tensors(fl_plan *plan) noexcept
+    fl_group *fl_plan_groups(fl_plan *plan) noexcept
+    fl_status fl_plan_arrange(fl_plan *plan) noexcept
+    int fl_plan_enter(fl_plan *plan) noexcept
+    void fl_plan_leave(fl_plan *plan) noexcept
+    fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings) noexcept
+    void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count) noexcept

@@ -1,0 +1,394 @@
+# A model's tensors and their step.
+
+cdef dict _NONFINITE = {"raise": FL_RAISE, "skip": FL_SKIP, "ignore": FL_IGNORE}
+
+
+cdef int _format_of(cnp.dtype dtype) except -1:
+    """The storage format of a dtype, or 99 if it is none of ours. bfloat16 is known by its name: ml_dtypes is not imported."""
+    if dtype.byteorder not in (b"=", b"|", "=", "|"):
+        return 99
+    if dtype.type_num == cnp.NPY_FLOAT:
+        return FL_FLOAT32
+    if dtype.type_num == cnp.NPY_DOUBLE:
+        return FL_FLOAT64
+    if dtype.type_num == cnp.NPY_FLOAT16:
+        return FL_FLOAT16
+    if dtype.name == "bfloat16" and dtype.itemsize == 2:
+        return FL_BFLOAT16
+    return 99
+
+
+def is_supported(dtype):
+    """Return whether arrays of this dtype can be stepped: native float32, float64, float16 or bfloat16."""
+    return _format_of(np.dtype(dtype)) != 99
+
+
+cdef bint _is_flat(cnp.ndarray array, bint fortran) noexcept:
+    """Whether the elements lie in memory one after another, aligned, in C order (or Fortran order)."""
+    cdef int flags = cnp.NPY_ARRAY_ALIGNED | (cnp.NPY_ARRAY_F_CONTIGUOUS if fortran else cnp.NPY_ARRAY_C_CONTIGUOUS)
+    return cnp.PyArray_CHKFLAGS(array, flags)
+
+
+cdef void _describe(fl_layout *layout, cnp.ndarray array, bint fortran) noexcept:
+    """Write down the shape and strides of an array, transposed if its elements are counted in Fortran order."""
+    cdef int n_dims = cnp.PyArray_NDIM(array)
+    cdef int d, source
+    layout.n_dims = n_dims
+    for d in range(n_dims):
+        source = n_dims - 1 - d if fortran else d
+        layout.shape[d] = cnp.PyArray_DIM(array, source)
+        layout.strides[d] = cnp.PyArray_STRIDE(array, source)
+    if n_dims == 0:
+        layout.n_dims = 1
+        layout.shape[0] = 1
+        layout.strides[0] = 0
+
+
+cdef void _bounds(cnp.ndarray array, uintptr_t *low, uintptr_t *high) noexcept:
+    """The addresses [low, high) that an array's elements lie in."""
+    cdef int d
+    cdef cnp.npy_intp reach
+    low[0] = high[0] = <uintptr_t>cnp.PyArray_DATA(array)
+    for d in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, d) == 0:
+            return
+        reach = (cnp.PyArray_DIM(array, d) - 1)*cnp.PyArray_STRIDE(array, d)
+        if reach < 0:
+            low[0] += reach
+        else:
+            high[0] += reach
+    high[0] += cnp.PyArray_ITEMSIZE(array)
+
+
+@cython.final
+cdef class Plan:
+    """The tensors of one model, flat, and the rule that steps them.
+
+    Built by `fallline.optimizer`: one `place` for every tensor, then `arrange`. The plan keeps the arrays alive.
+
+    Parameters
+    ----------
+    rule : str
+        A name of `rules()`.
+    names : list of str
+        One for every tensor, for messages.
+    structure : int, list or dict
+        How tensors are arranged in what `step` takes: an int is the number of a tensor, lists and dicts nest.
+    n_groups : int
+    """
+
+    cdef fl_plan *plan
+    cdef fl_tensor *tensors
+    cdef fl_layout *layouts      # two for every tensor: of the parameter, of the gradient
+    cdef PyObject **held         # the gradients of the step under way
+    cdef const char **accepted   # the last gradient of every tensor that was seen not to overlap anything
+    cdef uintptr_t *taken        # sorted, disjoint [low, high) pairs that hold the memory that a step writes
+    cdef size_t n_taken
+    cdef size_t n_tensors, n_groups
+    cdef size_t index
+    cdef fl_settings settings
+    cdef size_t threads          # 0: the process's default
+    cdef readonly list names
+    cdef readonly object structure
+    cdef list params, kept
+    cdef bytearray fortran
+    cdef public long long steps
+    cdef public long long skipped
+
+    def __cinit__(self, str rule, list names, structure, size_t n_groups):
+        self.index = _rule_index(rule)
+        self.n_tensors = len(names)
+        self.n_groups = n_groups
+        self.names = names
+        self.structure = structure
+        self.params = [None]*self.n_tensors
+        self.fortran = bytearray(self.n_tensors)
+        self.plan = fl_plan_new(self.index, self.n_tensors, n_groups)
+        self.layouts = <fl_layout *>calloc(2*self.n_tensors + 1, sizeof(fl_layout))
+        self.held = <PyObject **>calloc(self.n_tensors + 1, sizeof(PyObject *))
+        self.accepted = <const char **>calloc(self.n_tensors + 1, sizeof(char *))
+        if self.plan == NULL or self.layouts == NULL or self.held == NULL or self.accepted == NULL:
+            raise MemoryError
+        self.tensors = fl_plan_tensors(self.plan)
+
+    def __dealloc__(self):
+        fl_plan_free(self.plan)
+        free(self.layouts)
+        free(self.held)
+        free(self.accepted)
+        free(self.taken)
+
+    def place(self, size_t i, param, size_t group, list states, cnp.ndarray running not None,
+              average=None, master=None, bint stochastic=False):
+        """Hand over tensor i: its parameter, and contiguous arrays of as many elements for all that belongs to it.
+
+        The latter are parts of the arrays that `arrange` is given.
+        """
+        cdef fl_tensor *t = &self.tensors[i]
+        cdef size_t k
+        if not 0 <= i < self.n_tensors or group >= self.n_groups or len(states) != fl_rule(self.index).n_states:
+            raise IndexError
+        self.fortran[i] = not cnp.PyArray_IS_C_CONTIGUOUS(param) and cnp.PyArray_IS_F_CONTIGUOUS(param)
+        t.param = <char *>cnp.PyArray_DATA(param)
+        t.size = cnp.PyArray_SIZE(param)
+        t.group = group
+        t.param_format = <fl_format>_format_of(param.dtype)
+        if not _is_flat(param, self.fortran[i]):
+            _describe(&self.layouts[2*i], param, False)
+            t.param_layout = &self.layouts[2*i]
+        for k in range(len(states)):
+            t.state[k] = self._own(states[k], t.size)
+        t.average = self._own(average, t.size)
+        t.master = <float *>self._own(master, t.size)
+        t.stochastic = stochastic
+        t.running = <double *>self._own(running, fl_rule(self.index).n_running)
+        self.params[i] = param
+
+    cdef void *_own(self, array, size_t size) except? NULL:
+        if array is None:
+            return NULL
+        if not _is_flat(array, False) or <size_t>cnp.PyArray_SIZE(array) != size:
+            raise IndexError
+        return cnp.PyArray_DATA(array)
+
+    def arrange(self, list owners):
+        """Close the plan: cut it into spans, and note the memory that its steps write.
+
+        `owners` are the arrays that hold the states; the plan keeps them alive.
+        """
+        self.kept = owners
+        if fl_plan_arrange(self.plan) != FL_OK:
+            raise MemoryError
+        cdef uintptr_t low = 0, high = 0
+        ranges = []
+        for array in [*self.params, *self.kept]:
+            _bounds(array, &low, &high)
+            if low < high:
+                ranges.append((low, high))
+        self.taken = <uintptr_t *>calloc(2*len(ranges) + 1, sizeof(uintptr_t))
+        if self.taken == NULL:
+            raise MemoryError
+        for low, high in sorted(ranges):
+            if self.n_taken > 0 and low < self.taken[2*self.n_taken - 1]:     # interleaved views
+                self.taken[2*self.n_taken - 1] = max(high, self.taken[2*self.n_taken - 1])
+                continue
+            self.taken[2*self.n_taken] = low
+            self.taken[2*self.n_taken + 1] = high
+            self.n_taken += 1
+
+    def set_group(self, size_t i, hypers, double l2, bint maximize, bint frozen):
+        """Set the numbers of group i: hyperparameters in the rule's order, coupled weight decay, and two flags."""
+        cdef fl_group *group = &fl_plan_groups(self.plan)[i]
+        if i >= self.n_groups or len(hypers) != fl_rule(self.index).n_hypers:
+            raise IndexError
+        cdef size_t k
+        for k in range(len(hypers)):
+            group.hypers[k] = hypers[k]
+        group.l2 = l2
+        group.maximize = maximize
+        group.frozen = frozen
+
+    def set_options(self, double scale, clip_value, clip_norm, average_decay, uint64_t seed, str nonfinite, size_t threads):
+        """Set what holds for all groups; None switches a clip off, 0 threads means the process's default."""
+        self.settings.scale = scale
+        self.settings.clip_value = HUGE_VAL if clip_value is None else clip_value
+        self.settings.clip_norm = HUGE_VAL if clip_norm is None else clip_norm
+        self.settings.average_decay = 0 if average_decay is None else average_decay
+        self.settings.seed = seed
+        self.settings.nonfinite = _NONFINITE[nonfinite]
+        self.threads = threads
+
+    def step(self, grads):
+        """Step every tensor that has a gradient; all of them, or none and an error."""
+        cdef fl_status status
+        if fl_plan_enter(self.plan) != 0:
+            raise RuntimeError("step: must be called by one thread at a time; got a call while another is under way on this "
+                               "optimizer. Guard it by a lock, or give each thread its own optimizer.")
+        try:
+            self._forget_gradients()
+            self._collect(self.structure, grads)
+            self.settings.threads = self.threads if self.threads > 0 else _default_threads
+            with nogil:
+                status = fl_plan_step(self.plan, &self.settings)
+            if status == FL_OK:
+                self.steps += 1
+            elif self.settings.nonfinite == FL_SKIP:
+                self.skipped += 1
+            else:
+                self._report_nonfinite()
+        finally:
+            self._release_gradients()
+            fl_plan_leave(self.plan)
+
+    # ---- taking the gradients
+
+    cdef void _forget_gradients(self) noexcept:
+        cdef size_t i
+        for i in range(self.n_tensors):
+            self.tensors[i].grad = NULL
+
+    cdef void _release_gradients(self) noexcept:
+        cdef size_t i
+        for i in range(self.n_tensors):
+            if self.held[i] != NULL:
+                Py_DECREF(<object>self.held[i])
+                self.held[i] = NULL
+
+    cdef int _collect(self, node, grads) except -1:
+        if type(node) is int:
+            return self._take(node, grads)
+        if grads is None:
+            return 0
+        if type(node) is list:
+            return self._collect_list(<list>node, grads)
+        return self._collect_dict(<dict>node, grads)
+
+    cdef int _collect_list(self, list node, grads) except -1:
+        cdef Py_ssize_t i, n = len(node)
+        if not isinstance(grads, (list, tuple)):
+            raise TypeError(f"{self._label(node)}: must be a list of {n}, like the parameters; got "
+                            f"{type(grads).__name__}. Pass gradients in the structure of the parameters.")
+        if len(grads) != n:
+            raise ValueError(f"{self._label(node)}: must have {n} entries, like the parameters; got {len(grads)}. Pass None "
+                             f"for a parameter that has no gradient.")
+        for i in range(n):
+            self._collect(node[i], grads[i])
+        return 0
+
+    cdef int _collect_dict(self, dict node, grads) except -1:
+        cdef PyObject *value
+        cdef Py_ssize_t found = 0
+        if not isinstance(grads, dict):
+            raise TypeError(f"{self._label(node)}: must be a dict with the names of the parameters; got "
+                            f"{type(grads).__name__}. Pass gradients in the structure of the parameters.")
+        for key, child in node.items():
+            value = PyDict_GetItemWithError(grads, key)
+            if value != NULL:
+                found += 1
+                self._collect(child, <object>value)
+        if found != len(grads):
+            surplus = [key for key in grads if key not in node]
+            raise ValueError(f"{self._label(node)}: must have only names of parameters ({', '.join(map(repr, node))}); got "
+                             f"also {', '.join(map(repr, surplus))}. Remove what has no parameter.")
+        return 0
+
+    cdef int _take(self, size_t i, given) except -1:
+        """Note the gradient of tensor i, after looking at it; about 10 ns if it is as it should be."""
+        if given is None:
+            return 0
+        cdef fl_tensor *t = &self.tensors[i]
+        cdef cnp.ndarray param = <cnp.ndarray>self.params[i]
+        cdef cnp.ndarray grad = <cnp.ndarray>(given if cnp.PyArray_Check(given) else self._array_of(i, given))
+        if cnp.PyArray_DATA(param) != t.param or <size_t>cnp.PyArray_SIZE(param) != t.size \
+                or not cnp.PyArray_ISWRITEABLE(param):
+            self._refuse_param(i)
+        if cnp.PyArray_NDIM(grad) != cnp.PyArray_NDIM(param) or memcmp(
+                cnp.PyArray_DIMS(grad), cnp.PyArray_DIMS(param), cnp.PyArray_NDIM(param)*sizeof(cnp.npy_intp)) != 0:
+            self._refuse_shape(i, grad)
+        if cnp.PyArray_DESCR(grad) is cnp.PyArray_DESCR(param):
+            t.grad_format = t.param_format
+        else:
+            t.grad_format = <fl_format>self._format_of_gradient(i, grad)
+        t.grad_layout = NULL
+        if not _is_flat(grad, self.fortran[i]):
+            _describe(&self.layouts[2*i + 1], grad, self.fortran[i])
+            t.grad_layout = &self.layouts[2*i + 1]
+        t.grad = <const char *>cnp.PyArray_DATA(grad)
+        if t.grad != self.accepted[i] or t.grad_layout != NULL or t.grad_format != t.param_format:
+            self._refuse_overlap(i, grad)
+            self.accepted[i] = t.grad
+        Py_INCREF(grad)
+        self.held[i] = <PyObject *>grad
+        return 0
+
+    cdef object _array_of(self, size_t i, grad):
+        """A number is the gradient of a 0-d parameter, because NumPy's operations on 0-d arrays return numbers."""
+        param = self.params[i]
+        if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, np.generic):
+            return np.asarray(grad)
+        if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, (float, int)):
+            return np.asarray(grad, dtype=param.dtype)
+        raise TypeError(f"grads[{self.names[i]!r}]: must be a NumPy array or None; got {type(grad).__name__}. "
+                        f"Convert it, for example with numpy.asarray.")
+
+    cdef int _format_of_gradient(self, size_t i, grad) except -1:
+        cdef fl_format wanted = self.tensors[i].param_format
+        cdef int found = _format_of(grad.dtype)
+        if found == wanted or (found == FL_FLOAT32 and (wanted == FL_FLOAT16 or wanted == FL_BFLOAT16)):
+            return found
+        own = self.params[i].dtype
+        also = " or float32" if wanted == FL_FLOAT16 or wanted == FL_BFLOAT16 else ""
+        raise TypeError(f"grads[{self.names[i]!r}]: must have the parameter's dtype {own}{also}; got {grad.dtype}. "
+                        f"Convert it with .astype({str(own)!r}).")
+
+    cdef int _refuse_shape(self, size_t i, grad) except -1:
+        raise ValueError(f"grads[{self.names[i]!r}]: must have the parameter's shape {self.params[i].shape}; got {grad.shape}. "
+                         f"Check the formula, or the broadcasting in it.")
+
+    cdef int _refuse_param(self, size_t i) except -1:
+        param = self.params[i]
+        if not cnp.PyArray_ISWRITEABLE(param):
+            raise ValueError(f"params[{self.names[i]!r}]: must be writeable; got an array that was made read-only after the "
+                             f"optimizer was built. Set its flags.writeable, or freeze its group.")
+        raise RuntimeError(f"params[{self.names[i]!r}]: must stay where it was when the optimizer was built; got an array that "
+                           f"was resized since. Build a new optimizer for it.")
+
+    cdef int _refuse_overlap(self, size_t i, grad) except -1:
+        """A step would change, while it reads, a gradient that lies in memory that it writes."""
+        cdef uintptr_t low = 0, high = 0
+        cdef size_t first = 0, last = self.n_taken, middle
+        _bounds(grad, &low, &high)
+        while first < last:                      # the first range that ends after low
+            middle = (first + last)//2
+            if self.taken[2*middle + 1] <= low:
+                first = middle + 1
+            else:
+                last = middle
+        if first < self.n_taken and self.taken[2*first] < high:
+            self._name_overlap(i, grad)
+        return 0
+
+    cdef int _name_overlap(self, size_t i, grad) except -1:
+        for name, param in zip(self.names, self.params):
+            if np.shares_memory(grad, param):
+                raise ValueError(f"grads[{self.names[i]!r}]: must not share memory with a parameter; got an array that "
+                                 f"overlaps params[{name!r}]. Pass a copy.")
+        for array in self.kept:
+            if np.shares_memory(grad, array):
+                raise ValueError(f"grads[{self.names[i]!r}]: must not share memory with the optimizer's state; got an array "
+                                 f"that does. Pass a copy.")
+        return 0
+
+    # ---- messages
+
+    def _label(self, node):
+        path = _path_of(self.structure, node, ())
+        return f"grads[{'/'.join(path)!r}]" if path else "grads"
+
+    def _report_nonfinite(self):
+        cdef size_t i, first = 0, count = 0
+        faults = []
+        for i in range(self.n_tensors):
+            fl_plan_locate(self.plan, i, &first, &count)
+            if count > 0:
+                faults.append((i, first, count))
+        i, first, count = faults[0]
+        grad = <object>self.held[i]
+        order = "F" if self.fortran[i] else "C"
+        where = tuple(int(k) for k in np.unravel_index(first, grad.shape, order)) if grad.ndim else ()
+        others = f", and {len(faults) - 1} more tensors with such elements" if len(faults) > 1 else ""
+        raise ValueError(
+            f"grads[{self.names[i]!r}]: must be finite; got {float(grad[where])} at index {where}, {count} of {grad.size} elements "
+            f"not finite{others}. Nothing was changed. Look for the operation that made it, clip, or pass nonfinite=\"skip\".")
+
+
+def _path_of(structure, node, path):
+    """The keys that lead from a structure to one of its nodes, by identity."""
+    if structure is node:
+        return path
+    children = enumerate(structure) if isinstance(structure, list) else structure.items() if isinstance(structure, dict) else ()
+    for key, child in children:
+        found = _path_of(child, node, (*path, str(key)))
+        if found is not None:
+            return found
+    return None

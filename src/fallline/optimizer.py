@@ -1,0 +1,531 @@
+"""What every optimizer is: a rule, the parameters it steps, their state, and the options that work the same for all rules."""
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fallline import _core, checkpoint, trees
+from fallline.hyper import Choice, Declared, Field, Hyper, Number, Threads, choice, hyper, seed, threads
+
+_RULES = _core.rules()
+_LINE = 64  # bytes; the arrays of the state begin on a cache line
+
+
+def _named(**fields: Field) -> dict[str, Field]:
+    for name, field in fields.items():
+        field.__set_name__(Group, name)
+    return fields
+
+
+class Group:
+    """One parameter group; its hyperparameters are attributes, and may be assigned between steps.
+
+    Besides the optimizer's own: ``lr_scale`` multiplies the learning rate, and while ``frozen`` is true the group's parameters,
+    states and counters are left alone.
+    """
+
+    __slots__ = ("_index", "_optimizer")
+    _index: int
+    _optimizer: "Optimizer"
+
+    def __init__(self, optimizer: "Optimizer", index: int) -> None:
+        object.__setattr__(self, "_optimizer", optimizer)
+        object.__setattr__(self, "_index", index)
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self._optimizer._settings[self._index]
+        if name not in settings:
+            raise AttributeError(self._unknown(name))
+        return settings[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        field = self._optimizer._group_fields().get(name)
+        if field is None:
+            raise AttributeError(self._unknown(name))
+        self._optimizer._assign(field, value, self._index)
+
+    def _unknown(self, name: str) -> str:
+        known = ", ".join(self._optimizer._settings[self._index])
+        return f"groups[{self._index}]: must be asked for a hyperparameter ({known}); got {name!r}. Check the spelling."
+
+    def __repr__(self) -> str:
+        settings = self._optimizer._settings[self._index]
+        return f"Group({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+
+
+class Optimizer(Declared):
+    """Base of all optimizers.
+
+    Parameters
+    ----------
+    params : array, list, tuple, dict, or list of groups
+        Arrays to optimize, in place: float32, float64, float16 or bfloat16 (of ml_dtypes), of any shape and strides. Lists and
+        dicts may be nested. Groups are dicts with the key ``"params"`` and hyperparameters of their own, as in torch.
+    maximize : bool
+        Step uphill.
+    clip_value : float or schedule, optional
+        Clip every element of a gradient to ``[-clip_value, clip_value]``.
+    clip_norm : float or schedule, optional
+        Scale all gradients down to this global 2-norm if theirs is larger. (torch divides by the norm + 1e-6; optax and this by
+        the norm.)
+    grad_scale : float or schedule
+        Multiply gradients by this first, for example by 1/loss_scale.
+    nonfinite : {"raise", "skip", "ignore"}
+        What to do if a gradient holds NaN or infinity. The first two look at all gradients before anything is written, which
+        reads them once more: they leave parameters, states and counters as they were.
+    ema : float or schedule, optional
+        Keep a moving average of the weights with this decay; `averaged` returns it.
+    half_params : {"master", "stochastic", "nearest"}
+        How float16 and bfloat16 parameters keep what is too small for them: in a float32 master copy (4 bytes an element), by
+        stochastic rounding, or not at all.
+    rng : None, int or numpy.random.Generator
+        Seed of the stochastic rounding, which depends on (seed, step, element) only.
+    threads : int, optional
+        Use at most this many threads; `fallline.set_num_threads` sets it for all.
+    """
+
+    maximize: bool = choice(default=False, live=True, kw_only=True, in_groups=True)
+    clip_value: Number | None = hyper(default=None, above=0, optional=True, kw_only=True, in_groups=False)
+    clip_norm: Number | None = hyper(default=None, above=0, optional=True, kw_only=True, in_groups=False)
+    grad_scale: Number = hyper(default=1.0, above=0, kw_only=True, in_groups=False)
+    nonfinite: str = choice(default="raise", among=("raise", "skip", "ignore"), live=True, kw_only=True)
+    ema: Number | None = hyper(default=None, below=1, optional=True, kw_only=True, in_groups=False)
+    half_params: str = choice(default="master", among=("master", "stochastic", "nearest"), kw_only=True)
+    rng: int | np.random.Generator | None = seed(default=None)
+    threads: int | None = threads(default=None)
+
+    #: Name of the rule in csrc/rules.h; a property where it depends on the settings.
+    rule: ClassVar[Any]
+    #: Whether weight decay shrinks the parameters instead of entering the gradient.
+    decoupled: ClassVar[Any] = False
+
+    #: Hyperparameters of the rule that the class does not offer, and their values.
+    fixed: ClassVar[dict[str, float]] = {}
+
+    _in_groups_only: ClassVar[dict[str, Field]] = _named(
+        lr_scale=hyper(default=1.0), frozen=choice(default=False, live=True, in_groups=True)
+    )
+
+    # ---- building
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        params, given = self._bind(args, keywords)
+        self._common = {name: value for name, value in given.items() if not self._fields[name].in_groups}
+        defaults = {name: value for name, value in given.items() if self._fields[name].in_groups}
+        defaults |= {name: field.default for name, field in self._in_groups_only.items()}
+        if trees.is_groups(params):
+            self.params = [group["params"] for group in params]
+            self._settings = [defaults | self._own_settings(i, group) for i, group in enumerate(params)]
+        else:
+            self.params = params
+            self._settings = [defaults]
+        self._grouped = trees.is_groups(params)
+        self._build()
+
+    @classmethod
+    def _group_fields(cls) -> dict[str, Field]:
+        return {name: f for name, f in cls._fields.items() if f.in_groups} | cls._in_groups_only
+
+    def _own_settings(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
+        fields = self._group_fields()
+        unknown = [name for name in group if name not in fields and name != "params"]
+        if unknown:
+            raise ValueError(
+                f"params[{i}]: must have the keys 'params' and hyperparameters that groups may have ({', '.join(fields)}); "
+                f"got {unknown[0]!r}. Check the spelling."
+            )
+        owner = f"{type(self).__name__} group {i} "
+        return {name: fields[name].check(owner, value) for name, value in group.items() if name != "params"}
+
+    def _build(self) -> None:
+        named = list(trees.leaves(self.params))
+        _check_params(named)
+        self._check_settings()
+        structure, _ = trees.numbered(self.params)
+        group_of = [i for i, tree in enumerate(self._group_trees()) for _ in trees.leaves(tree)]
+        self._built = self.rule
+        self._single = any(array.dtype != np.float64 for _, array in named)
+        self._plan = _core.Plan(self._built, [name for name, _ in named], structure, len(self._settings))
+        self._own_grads: Any = None
+        self._push_all()
+        self._place(named, group_of)
+
+    def _group_trees(self) -> list[Any]:
+        return list(self.params) if self._grouped else [self.params]
+
+    def _place(self, named: list[tuple[str, np.ndarray]], group_of: list[int]) -> None:
+        """Allocate the state of every tensor and hand all of it to the plan."""
+        info = _RULES[self._built]
+        self._group_of = {name: group for (name, _), group in zip(named, group_of, strict=True)}
+        extras = [self._extras(array) for _, array in named]
+        shelf = _Shelf(
+            (array, len(info["states"]) + len(extra)) for (_, array), extra in zip(named, extras, strict=True)
+        )
+        self._running = np.empty((len(named), len(info["running"])))
+        state: dict[str, Any] = {}
+        for i, ((name, array), extra) in enumerate(zip(named, extras, strict=True)):
+            running, initial = _core.start_values(self._built, self._numbers(group_of[i], 0)[0])
+            self._running[i] = running
+            flat, shaped = shelf.take(array, len(initial) + len(extra))
+            for one, value in zip(flat, initial, strict=False):
+                one[:] = value
+            own = dict(zip([*info["states"], *extra], flat, strict=True))
+            if "master" in own:
+                shaped[-1][...] = array
+            self._plan.place(
+                i, array, group_of[i], flat[: len(initial)], self._running[i],
+                average=own.get("average"), master=own.get("master"), stochastic=self.half_params == "stochastic",
+            )  # fmt: skip
+            counters = {key: self._running[i, k : k + 1].reshape(()) for k, key in enumerate(info["running"])}
+            state[name] = MappingProxyType(dict(zip(own, shaped, strict=True)) | counters)
+        self._plan.arrange([self._running, *shelf.arrays.values()])
+        self._state = MappingProxyType(state)
+
+    def _extras(self, array: np.ndarray) -> list[str]:
+        half = array.dtype.itemsize == 2 and self.half_params == "master"
+        return [*(["average"] if self.ema is not None else []), *(["master"] if half else [])]
+
+    # ---- hyperparameters
+
+    def _check_settings(self) -> None:
+        """Raise if settings that are fine one by one do not go together."""
+
+    def _any(self, name: str) -> bool:
+        """Return whether a hyperparameter is anything but 0 in any group."""
+        return any(settings[name] != 0 for settings in self._settings)
+
+    def _assign(self, field: Field, value: Any, group: int | None = None) -> None:
+        owner = type(self).__name__ if group is None else f"groups[{group}] "
+        if not field.live:
+            raise AttributeError(
+                f"{owner}({field.name}): must be chosen when the optimizer is built; got an assignment of {value!r}. "
+                f"Build a new optimizer."
+            )
+        value = field.check(owner, value)
+        before = self._settings, self._common
+        if field.in_groups:
+            chosen = range(len(self._settings)) if group is None else [group]
+            self._settings = [s | {field.name: value} if i in chosen else s for i, s in enumerate(self._settings)]
+        else:
+            self._common = self._common | {field.name: value}
+        try:
+            self._check_settings()
+            self._check_state_suffices(owner, field, value)
+            self._push_all()
+        except Exception:
+            self._settings, self._common = before
+            self._push_all()
+            raise
+
+    def _check_state_suffices(self, owner: str, field: Field, value: Any) -> None:
+        lacking = set(_RULES[self.rule]["states"]) - set(_RULES[self._built]["states"])
+        if lacking or (field.name == "ema" and (value is None) != (self._extras(np.empty(0)) == [])):
+            raise ValueError(
+                f"{owner}({field.name}): must not need state that was not built; got {value!r} on an optimizer built without. "
+                f"Build a new optimizer."
+            )
+
+    def _numbers(self, group: int, t: int) -> tuple[list[float], float]:
+        """Return the rule's hyperparameters of a group after t steps, and its coupled weight decay."""
+        owner = type(self).__name__
+        settings = self._settings[group]
+        numbers: dict[str, float] = dict(self.fixed)
+        for name, field in self._fields.items():
+            value = settings[name] if field.in_groups else self._common[name]
+            if isinstance(field, Hyper):
+                value = field.at(owner, value, t)
+                if field.narrowed:
+                    self._check_narrowed(field, value)
+            numbers |= field.numbers(value)
+        numbers["lr"] *= self._in_groups_only["lr_scale"].at(owner, settings["lr_scale"], t)
+        decay = numbers.get("weight_decay", 0.0)
+        numbers["wd"] = decay if self.decoupled else 0.0
+        return [numbers[name] for name in _RULES[self._built]["hypers"]], 0.0 if self.decoupled else decay
+
+    def _check_narrowed(self, field: Hyper, value: float) -> None:
+        if self._single and value > 0 and np.float32(value) == 0:
+            raise field.refuse(
+                type(self).__name__, "0, or at least 1.4e-45, which is the smallest float32", value,
+                "Use a larger number, or float64 parameters.",
+            )  # fmt: skip
+
+    def _push(self, group: int) -> None:
+        hypers, l2 = self._numbers(group, self.steps)
+        settings = self._settings[group]
+        self._plan.set_group(group, hypers, l2, settings["maximize"], settings["frozen"])
+
+    def _push_options(self) -> None:
+        owner, t = type(self).__name__, self.steps
+        value = {name: f.at(owner, self._common[name], t) for name, f in self._fields.items()
+                 if isinstance(f, Hyper) and not f.in_groups}  # fmt: skip
+        self._plan.set_options(
+            value["grad_scale"], value["clip_value"], value["clip_norm"], value["ema"],
+            self._common["rng"], self._common["nonfinite"], self._common["threads"] or 0,
+        )  # fmt: skip
+
+    def _push_all(self) -> None:
+        """Hand all numbers to the plan, and note which of them schedules will change."""
+        fields = {name: f for name, f in (self._fields | self._in_groups_only).items() if isinstance(f, Hyper)}
+        self._scheduled_groups = [
+            i
+            for i, settings in enumerate(self._settings)
+            if any(f.in_groups and f.is_scheduled(settings[name]) for name, f in fields.items())
+        ]
+        self._scheduled_options = any(
+            not f.in_groups and f.is_scheduled(self._common[name]) for name, f in fields.items()
+        )
+        self._scheduled = bool(self._scheduled_groups) or self._scheduled_options
+        for i in range(len(self._settings)):
+            self._push(i)
+        self._push_options()
+
+    def _follow_schedules(self) -> None:
+        for i in self._scheduled_groups:
+            self._push(i)
+        if self._scheduled_options:
+            self._push_options()
+
+    def current(self, name: str, group: int = 0) -> Any:
+        """Return the value of a hyperparameter that the next step will use: a schedule is evaluated.
+
+        Parameters
+        ----------
+        name : str
+            For example ``"lr"``.
+        group : int
+            Number of the parameter group.
+        """
+        fields = self._fields | self._in_groups_only
+        if name not in fields:
+            raise ValueError(
+                f"current(name): must be a hyperparameter ({', '.join(fields)}); got {name!r}. Check the spelling."
+            )
+        field = fields[name]
+        value = self._settings[group][name] if field.in_groups else self._common[name]
+        return field.at(type(self).__name__, value, self.steps) if isinstance(field, Hyper) else value
+
+    @property
+    def groups(self) -> list[Group]:
+        """The parameter groups; one, if none were given."""
+        return [Group(self, i) for i in range(len(self._settings))]
+
+    # ---- stepping
+
+    def step(self, grads: Any = None) -> None:
+        """Step all parameters, in place.
+
+        Parameters
+        ----------
+        grads : like params, optional
+            Gradients, in the structure of the parameters and of their shapes and dtypes (float32 will do for half
+            parameters). A missing or None entry leaves that tensor and its counters alone. Without it, `grads` of the
+            optimizer are used.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A gradient does not match its parameter, or is not finite. Nothing was changed.
+        RuntimeError
+            Another thread is stepping this optimizer, or a parameter was resized.
+        """
+        if grads is None:
+            grads = self._filled_grads()
+        if self._scheduled:
+            self._follow_schedules()
+        self._plan.step(grads)
+
+    @property
+    def grads(self) -> Any:
+        """Gradient buffers in the structure of the parameters, zero at first: fill them, then call `step` without argument."""
+        if self._own_grads is None:
+            arrays = iter([array for _, array in trees.leaves(self.params)])
+            self._own_grads = trees.rebuild(self.params, lambda: np.zeros_like(next(arrays)))
+        return self._own_grads
+
+    def _filled_grads(self) -> Any:
+        if self._own_grads is None:
+            raise RuntimeError(
+                "step: must be given gradients, or find them in opt.grads; got neither. Call opt.step(grads), or fill opt.grads "
+                "first."
+            )
+        return self._own_grads
+
+    @property
+    def steps(self) -> int:
+        """Number of steps done."""
+        return self._plan.steps
+
+    @property
+    def skipped(self) -> int:
+        """Number of steps that were skipped because a gradient was not finite."""
+        return self._plan.skipped
+
+    # ---- state
+
+    @property
+    def state(self) -> MappingProxyType[str, MappingProxyType[str, np.ndarray]]:
+        """Live arrays of the state, by the names of the tensors and of the rule's states; counters are 0-d arrays."""
+        return self._state
+
+    def averaged(self) -> Any:
+        """Return the averaged weights, as new arrays in the structure of the parameters.
+
+        They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD, schedule-free).
+        """
+        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in trees.leaves(self.params)])
+        return trees.rebuild(self.params, lambda: next(averages))
+
+    def _average_of(self, name: str, param: np.ndarray) -> np.ndarray:
+        if self.ema is None:
+            raise RuntimeError(
+                f"averaged: must be called on an optimizer that averages; got {type(self).__name__} without ema. "
+                f"Build it with ema=0.999, for example."
+            )
+        state = self._state[name]
+        return state["average"] if state["t"] > 0 else param
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of all state and hyperparameters, without the parameters: nested dicts of arrays, numbers and strings."""
+        return {
+            "format": checkpoint.FORMAT,
+            "optimizer": type(self).__name__,
+            "rule": self._built,
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "rng": self._common["rng"],
+            "groups": [
+                {name: checkpoint.packed(value) for name, value in settings.items()} for settings in self._settings
+            ],
+            "state": {name: {key: array.copy() for key, array in own.items()} for name, own in self._state.items()},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned: strictly by name, shape and dtype; all of it, or nothing and an error."""
+        checkpoint.check_state(self, state_dict)
+        settings = [
+            {name: checkpoint.unpacked(given[name], own[name]) for name in own}
+            for own, given in zip(self._settings, state_dict["groups"], strict=True)
+        ]
+        for name, own in self._state.items():
+            for key, array in own.items():
+                array[...] = state_dict["state"][name][key]
+        self._plan.steps, self._plan.skipped = state_dict["steps"], state_dict["skipped"]
+        self._common = self._common | {"rng": state_dict["rng"]}
+        self._settings = settings
+        self._push_all()
+
+    def save(self, path: str | Path) -> None:
+        """Write parameters, state and hyperparameters to a file (NumPy's npz, no pickle).
+
+        The file is written aside, synced and renamed: an interrupted save leaves the old file as it was.
+        """
+        checkpoint.write(path, self.state_dict(), dict(trees.leaves(self.params)))
+
+    def load(self, path: str | Path) -> None:
+        """Read what `save` wrote, into the parameters and the state; all of it, or nothing and an error."""
+        state_dict, params = checkpoint.read(path)
+        checkpoint.check_params(dict(trees.leaves(self.params)), params)
+        self.load_state_dict(state_dict)
+        for name, array in trees.leaves(self.params):
+            array[...] = params[name]
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = ("params", "_common", "_settings", "_grouped", "_own_grads")
+        return {name: getattr(self, name) for name in kept} | {"state_dict": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state_dict, own_grads = state.pop("state_dict"), state.pop("_own_grads")
+        self.__dict__.update(state)
+        self._build()
+        self.load_state_dict(state_dict)
+        self._own_grads = own_grads
+
+    def __repr__(self) -> str:
+        arrays = [array for _, array in trees.leaves(self.params)]
+        count = f"{len(arrays)} {'array' if len(arrays) == 1 else 'arrays'}, {sum(a.size for a in arrays)} elements"
+        shown = {name: self._shown(name, f) for name, f in self._fields.items()}
+        arguments = ", ".join(f"{name}={text}" for name, text in shown.items() if text is not None)
+        return f"{type(self).__name__}({arguments}) on {count}, {self.steps} {'step' if self.steps == 1 else 'steps'} done"
+
+    def _shown(self, name: str, field: Field) -> str | None:
+        """Return what repr shows of a field: hyperparameters always, options where they are not the default."""
+        given = [s[name] for s in self._settings] if field.in_groups else [self._common[name]]
+        if isinstance(field, (Choice, Threads)) or name in Optimizer._fields:
+            if name == "rng" or all(value == field.default for value in given):
+                return None
+        return repr(given[0]) if all(value == given[0] for value in given) else "/".join(map(repr, given))
+
+
+class _Shelf:
+    """One array a precision, from which the states of all tensors are cut; every piece begins on a cache line."""
+
+    def __init__(self, wanted: Any) -> None:
+        sizes = {np.float32: 0, np.float64: 0}
+        for array, n in wanted:
+            real = _real(array)
+            sizes[real] += n * self._padded(array, real)
+        self.arrays = {real: np.zeros(size + _LINE, real) for real, size in sizes.items() if size > 0}
+        self._next = {real: -(array.ctypes.data % -_LINE) // array.itemsize for real, array in self.arrays.items()}
+
+    @staticmethod
+    def _padded(array: np.ndarray, real: Any) -> int:
+        line = _LINE // np.dtype(real).itemsize
+        return -(-max(array.size, 1) // line) * line
+
+    def take(self, array: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return n pieces for a parameter, flat and in the parameter's shape and order."""
+        real = _real(array)
+        flat = []
+        for _ in range(n):
+            start = self._next[real]
+            flat.append(self.arrays[real][start : start + array.size])
+            self._next[real] = start + self._padded(array, real)
+        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+        shaped = [one.reshape(array.shape[::-1]).T if fortran else one.reshape(array.shape) for one in flat]
+        return flat, shaped
+
+
+def _real(array: np.ndarray) -> Any:
+    return np.float64 if array.dtype == np.float64 else np.float32
+
+
+def _check_params(named: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for name, array in named:
+        _check_param(name, array)
+        if name in seen:
+            raise ValueError(
+                f"params[{name!r}]: must have a name of its own; got two arrays of that name (keys are joined by '/'). "
+                f"Rename a key."
+            )
+        seen.add(name)
+    both = trees.overlapping(named)
+    if both:
+        raise ValueError(
+            f"params[{both[1]!r}]: must not share memory with another parameter; got an array that overlaps params[{both[0]!r}]. "
+            f"Pass a shared array once, or copy it."
+        )
+
+
+def _check_param(name: str, array: Any) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"params[{name!r}]: must be a NumPy array; got {type(array).__name__}. "
+            f"Convert it once (numpy.asarray), and use that array from then on: it is updated in place."
+        )
+    if not _core.is_supported(array.dtype):
+        raise TypeError(
+            f"params[{name!r}]: must be native float32, float64, float16 or bfloat16; got {array.dtype.str if array.dtype.kind == 'f' else array.dtype}. "
+            f"Convert it, for example with .astype(numpy.float32)."
+        )
+    if not array.flags.writeable:
+        raise ValueError(
+            f"params[{name!r}]: must be writeable, because it is updated in place; got a read-only array. Pass a copy."
+        )
+    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)) and array.size:
+        raise ValueError(
+            f"params[{name!r}]: must have one place in memory for every element; got a broadcast view with strides "
+            f"{array.strides}. Pass a copy."
+        )

@@ -1,0 +1,70 @@
+"""Parameter trees: an array, or lists, tuples and dicts of them, nested as the model is.
+
+Every array has a name: the keys and list indices that lead to it, joined by ``/``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+def is_groups(params: Any) -> bool:
+    """Return whether this is a list of groups in torch's style: dicts that all have the key ``"params"``."""
+    return (
+        isinstance(params, (list, tuple))
+        and len(params) > 0
+        and all(isinstance(group, dict) and "params" in group for group in params)
+    )
+
+
+def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the leaf for every leaf of a tree; anything but a list, tuple or dict is a leaf."""
+    if isinstance(tree, dict):
+        for key, child in tree.items():
+            yield from leaves(child, (*path, str(key)))
+    elif isinstance(tree, (list, tuple)):
+        for i, child in enumerate(tree):
+            yield from leaves(child, (*path, str(i)))
+    else:
+        yield "/".join(path) or "0", tree
+
+
+def numbered(tree: Any, start: int = 0) -> tuple[Any, int]:
+    """Return the tree with lists for lists and tuples and a number for every leaf, counted from `start`, and the next number."""
+    if isinstance(tree, dict):
+        result: dict[Any, Any] = {}
+        for key, child in tree.items():
+            result[key], start = numbered(child, start)
+        return result, start
+    if isinstance(tree, (list, tuple)):
+        entries = []
+        for child in tree:
+            entry, start = numbered(child, start)
+            entries.append(entry)
+        return entries, start
+    return start, start + 1
+
+
+def rebuild(tree: Any, leaf: Callable[[], Any]) -> Any:
+    """Return a tree of the same containers with new leaves, asked for in order."""
+    if isinstance(tree, dict):
+        return {key: rebuild(child, leaf) for key, child in tree.items()}
+    if isinstance(tree, list):
+        return [rebuild(child, leaf) for child in tree]
+    if isinstance(tree, tuple):
+        return tuple(rebuild(child, leaf) for child in tree)
+    return leaf()
+
+
+def overlapping(arrays: list[tuple[str, np.ndarray]]) -> tuple[str, str] | None:
+    """Return the names of two arrays that share memory, or None. Sorts by address, so that few pairs are looked at."""
+    spans = sorted((*np.lib.array_utils.byte_bounds(array), name, array) for name, array in arrays if array.size)
+    reach: list[tuple[int, str, np.ndarray]] = []
+    for low, high, name, array in spans:
+        reach = [other for other in reach if other[0] > low]
+        for _, other_name, other in reach:
+            if np.shares_memory(array, other):
+                return other_name, name
+        reach.append((high, name, array))
+    return None
