@@ -1,0 +1,68 @@
+# Everything is made inside .venv and build/. A second run installs and builds nothing unless the sources changed.
+#   make demo | test | bench | lint | selftest | wheel | clean       ARGS="-k adam" is handed on to the tool
+#   FALLLINE_DEBUG=1 make test    builds with Cython's checks on; FALLLINE_ISA=avx2 make test forces an instruction set
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+MODE   := $(if $(filter-out 0,$(FALLLINE_DEBUG)),debug,release)
+BUILT  := $(VENV)/.built-$(MODE)
+CSRC   := $(filter-out csrc/selftest.c,$(wildcard csrc/*.c))
+CORE   := $(CSRC) $(wildcard csrc/*.h src/fallline/_core/*) setup.py
+MATH   := -fno-fast-math -fno-unsafe-math-optimizations -fno-math-errno -fno-trapping-math -ffp-contract=off
+WARN   := -std=c11 -Wall -Wextra -Werror
+
+.PHONY: demo test bench lint selftest wheel venv clean
+demo: $(BUILT)
+	$(BIN)/fallline demo $(ARGS)
+
+test: $(BUILT)
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(BUILT) $(VENV)/.bench
+	$(BIN)/python -m pytest bench $(ARGS)
+
+lint: $(BUILT) $(VENV)/.lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/stubtest --ignore-disjoint-bases --ignore-unused-allowlist --allowlist tests/stubtest.txt fallline._core
+	$(CC) -fsyntax-only $(WARN) -Icsrc $(wildcard csrc/*.c bench/*.c)
+
+selftest:
+	mkdir -p build
+	$(CC) $(WARN) -O1 -g $(MATH) -fsanitize=address,undefined -fno-sanitize-recover=all -pthread -Icsrc \
+	    csrc/selftest.c $(CSRC) -lm -o build/selftest
+	build/selftest $(ARGS)
+
+wheel: $(BUILT)
+	$(BIN)/python -m build --no-isolation
+
+venv: $(BUILT)
+
+clean:
+	rm -rf $(VENV) build dist src/fallline.egg-info src/fallline/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# pip follows --group from 25.1 on, so it is brought up to date first.
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "fallline needs Python >= 3.11; got $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) has no venv module. Install it (on Debian: apt install python3-venv)."; exit 1; }
+	@$(PYTHON) -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null || \
+	    { echo "$(PYTHON) has no Python.h, which compiling needs. Install it (on Debian: apt install python3-dev)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --group test
+	touch $@
+
+$(VENV)/.bench $(VENV)/.lint: $(VENV)/.installed
+	$(PIP) install --group $(subst .,,$(@F))
+	touch $@
+
+# The release and the debug build share one file name in src/, so each removes the other's stamp.
+$(BUILT): $(VENV)/.installed $(CORE)
+	rm -f $(VENV)/.built-*
+	$(PIP) install --no-build-isolation --no-deps -e .
+	touch $@
