@@ -41,7 +41,7 @@ wheel: $(BUILT)
 venv: $(BUILT)
 
 clean:
-	rm -rf $(VENV) build dist src/fallline.egg-info src/fallline/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist fallline-demo src/fallline.egg-info src/fallline/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # pip follows --group from 25.1 on, so it is brought up to date first.

@@ -27,6 +27,7 @@ struct fl_plan {
     double (*sums)[2];                      /* one or two sums of squares for each span */
     double (*constants)[FL_MAX_CONSTANTS];  /* of each tensor, and the same narrowed */
     float (*narrowed)[FL_MAX_CONSTANTS];
+    size_t *source;                         /* the tensor whose constants a tensor uses: itself, or an earlier one */
 };
 
 /* What a pass needs to know; lives on the stack of fl_plan_step. */
@@ -90,6 +91,7 @@ void fl_plan_free(fl_plan *plan)
     free(plan->sums);
     free(plan->constants);
     free(plan->narrowed);
+    free(plan->source);
     free(plan);
 }
 
@@ -132,7 +134,9 @@ fl_status fl_plan_arrange(fl_plan *plan)
     plan->sums = calloc(plan->n_spans + 1, sizeof *plan->sums);
     plan->constants = calloc(n_tensors + 1, sizeof *plan->constants);
     plan->narrowed = calloc(n_tensors + 1, sizeof *plan->narrowed);
-    if (!plan->first_element || !plan->spans || !plan->tasks || !plan->sums || !plan->constants || !plan->narrowed)
+    plan->source = calloc(n_tensors + 1, sizeof *plan->source);
+    if (!plan->first_element || !plan->spans || !plan->tasks || !plan->sums || !plan->constants || !plan->narrowed ||
+        !plan->source)
         return FL_NO_MEMORY;
     for (size_t i = 0, n_spans = 0; i < n_tensors; i++) {
         plan->first_element[i + 1] = plan->first_element[i] + plan->tensors[i].size;
@@ -232,7 +236,9 @@ static void check_span(fl_pass *pass, const fl_span *span, double *sum)
     const fl_tensor *t = &pass->plan->tensors[span->tensor];
     const int real = precision(t);
     const size_t stride = stride_of(span, gradient_is_in_place(t));
-    double lanes[FL_LANES] = {0};
+    double lanes[FL_LANES];
+    if (pass->squares_pass)
+        memset(lanes, 0, sizeof lanes);
     for (size_t done = 0; done < span->n; done += stride) {
         fl_buffer buffer;
         const size_t n = smaller(stride, span->n - done);
@@ -242,7 +248,8 @@ static void check_span(fl_pass *pass, const fl_span *span, double *sum)
         if (pass->squares_pass)
             pass->kernels->squares[real](g, pass->unit, pass->clip, n, lanes);
     }
-    *sum = sum_lanes(lanes);
+    if (pass->squares_pass)
+        *sum = sum_lanes(lanes);
 }
 
 static void check_task(void *context, size_t task)
@@ -327,33 +334,48 @@ void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count)
 
 /* ---- the constants ---- */
 
+static int same(const double *a, const double *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return 0;
+    return 1;
+}
+
+static void copy(double *to, const double *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
 static void narrow(float *narrowed, const double *constants, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         narrowed[i] = (float)constants[i];
 }
 
-/* Tensors that have taken the same steps in the same group have the same constants: those of the tensor before are copied,
- * which is most of the work saved in a model of many small tensors. */
+/* Tensors that have taken the same steps in the same group have the same constants: they are computed for the first of them,
+ * which is most of the work saved in a model of many small tensors. A rule with norms has a constant of every tensor's own. */
 static void prepare(const fl_plan *plan)
 {
     const fl_rule_functions *rule = &fl_rules[plan->rule];
-    const size_t running_size = rule->info.n_running*sizeof(double);
-    const size_t n_constants = rule->info.n_constants;
+    const size_t n_running = rule->info.n_running;
+    const int shared = rule->ratio == NULL;
     double before[FL_MAX_RUNNING];
     const fl_tensor *last = NULL;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const fl_tensor *t = &plan->tensors[i];
         if (!is_active(plan, t))
             continue;
-        if (last != NULL && last->group == t->group && memcmp(before, t->running, running_size) == 0) {
-            memcpy(t->running, last->running, running_size);
-            memcpy(plan->constants[i], plan->constants[last - plan->tensors], n_constants*sizeof(double));
+        if (shared && last != NULL && last->group == t->group && same(before, t->running, n_running)) {
+            copy(t->running, last->running, n_running);
+            plan->source[i] = plan->source[last - plan->tensors];
         } else {
-            memcpy(before, t->running, running_size);
+            copy(before, t->running, n_running);
             rule->prepare(plan->groups[t->group].hypers, t->running, plan->constants[i]);
+            narrow(plan->narrowed[i], plan->constants[i], rule->info.n_constants);
+            plan->source[i] = i;
         }
-        narrow(plan->narrowed[i], plan->constants[i], n_constants);
         last = t;
     }
 }
@@ -385,8 +407,9 @@ static const void *apply_prologue(const fl_pass *pass, const fl_prologue *prolog
 
 static const void *constants_of(const fl_plan *plan, size_t tensor)
 {
-    return precision(&plan->tensors[tensor]) == FL_DOUBLE ? (const void *)plan->constants[tensor]
-                                                          : (const void *)plan->narrowed[tensor];
+    const size_t source = plan->source[tensor];
+    return precision(&plan->tensors[tensor]) == FL_DOUBLE ? (const void *)plan->constants[source]
+                                                          : (const void *)plan->narrowed[source];
 }
 
 static void states_at(const fl_plan *plan, const fl_tensor *t, size_t start, void **states)
@@ -448,29 +471,43 @@ static void measure(fl_pass *pass)
     }
 }
 
-static void step_span(const fl_pass *pass, const fl_span *span)
+/* Blocks of a span that cannot be stepped in place at once. */
+static void step_blocks(const fl_pass *pass, const fl_span *span, const fl_prologue *prologue)
 {
     const fl_plan *plan = pass->plan;
     const fl_tensor *t = &plan->tensors[span->tensor];
     const int real = precision(t);
-    const fl_prologue prologue = prologue_of(pass, t);
     const double decay = t->running[0] > 1 ? pass->settings->average_decay : 0; /* the first average is the first weights */
-    const int in_place = gradient_is_in_place(t) && param_is_in_place(t);
-    const size_t stride = stride_of(span, in_place && !prologue.needed && t->average == NULL);
-    for (size_t done = 0; done < span->n; done += stride) {
+    for (size_t done = 0; done < span->n; done += FL_BLOCK) {
         fl_buffer p_buffer, g_buffer;
         void *states[FL_MAX_STATES];
-        const size_t start = span->start + done, n = smaller(stride, span->n - done);
+        const size_t start = span->start + done, n = smaller(FL_BLOCK, span->n - done);
         /* In place, in the master copy or in the buffer: all three may be written. */
         void *p = (void *)(uintptr_t)fetch_param(pass, t, start, n, &p_buffer);
         const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
-        g = apply_prologue(pass, &prologue, real, g, p, n, &g_buffer);
+        g = apply_prologue(pass, prologue, real, g, p, n, &g_buffer);
         states_at(plan, t, start, states);
         pass->kernels->step[plan->rule][real](p, g, states, constants_of(plan, span->tensor), n);
         if (t->average != NULL)
             pass->kernels->average[real]((char *)t->average + start*real_size(t), p, decay, n);
         store(pass, t, start, n, p);
     }
+}
+
+static void step_span(const fl_pass *pass, const fl_span *span)
+{
+    const fl_plan *plan = pass->plan;
+    const fl_tensor *t = &plan->tensors[span->tensor];
+    const fl_prologue prologue = prologue_of(pass, t);
+    if (prologue.needed || t->average != NULL || !gradient_is_in_place(t) || !param_is_in_place(t)) {
+        step_blocks(pass, span, &prologue);
+        return;
+    }
+    void *states[FL_MAX_STATES];
+    const size_t offset = span->start*real_size(t);
+    states_at(plan, t, span->start, states);
+    pass->kernels->step[plan->rule][precision(t)](t->param + offset, t->grad + offset, states,
+                                                  constants_of(plan, span->tensor), span->n);
 }
 
 static void step_task(void *context, size_t task)

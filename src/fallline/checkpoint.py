@@ -1,7 +1,7 @@
 """Checkpoints: what `state_dict` returns, checked and in a file.
 
-A file is NumPy's npz without pickle: an entry ``fallline`` with everything but the arrays as JSON, and one entry for every
-array. bfloat16, which npz does not know, is stored as its bits.
+A file is NumPy's npz without pickle: an entry ``fallline`` with everything but the arrays as JSON, and one entry for
+every array. bfloat16, which npz does not know, is stored as its bits.
 """
 
 import json
@@ -27,17 +27,19 @@ def packed(value: Any) -> Any:
 
 
 def unpacked(given: Any, own: Any) -> Any:
-    """Return the hyperparameter that a packed one stands for, given what the optimizer has in its place.
-
-    A schedule cannot be read from a file: it stays the optimizer's own, and takes over the state.
-    """
+    """Return the hyperparameter that a packed one stands for. A schedule is not read: it stays the optimizer's own."""
     if isinstance(given, list):
         return tuple(unpacked(x, y) for x, y in zip(given, own, strict=True))
-    if not isinstance(given, dict):
-        return given
-    if given["state"] is not None:
+    return own if isinstance(given, dict) else given
+
+
+def restore_schedule(own: Any, given: Any) -> None:
+    """Give the schedules in a hyperparameter the state that was saved with them."""
+    if isinstance(given, list):
+        for x, y in zip(own, given, strict=True):
+            restore_schedule(x, y)
+    elif isinstance(given, dict) and given["state"] is not None:
         own.load_state_dict(given["state"])
-    return own
 
 
 def _same_kind(given: Any, own: Any) -> bool:
@@ -50,15 +52,15 @@ def _same_kind(given: Any, own: Any) -> bool:
 
 def check_state(optimizer: Any, state_dict: dict[str, Any]) -> None:
     """Raise unless the state fits the optimizer wholly."""
-    if not isinstance(state_dict, dict) or "format" not in state_dict:
-        raise TypeError(
-            f"load_state_dict(state_dict): must be what state_dict returned; got {type(state_dict).__name__} without the key "
-            f"'format'. Pass that dict unchanged."
+    if "format" not in state_dict:
+        raise ValueError(
+            f"load_state_dict(state_dict): must be what state_dict returned; got {type(state_dict).__name__} without "
+            f"the key 'format'. Pass that dict unchanged."
         )
     if state_dict["format"] > FORMAT:
         raise ValueError(
-            f"load_state_dict(state_dict): must have a format up to {FORMAT}; got {state_dict['format']}, written by a newer "
-            f"fallline. Upgrade fallline."
+            f"load_state_dict(state_dict): must have a format up to {FORMAT}; got {state_dict['format']}, written by a "
+            f"newer fallline. Upgrade fallline."
         )
     if state_dict["rule"] != optimizer._built:
         raise ValueError(
@@ -81,9 +83,10 @@ def _check_groups(own: list[dict[str, Any]], given: list[dict[str, Any]]) -> Non
     for i, (settings, values) in enumerate(zip(own, given, strict=True)):
         for name, value in settings.items():
             if name not in values or not _same_kind(values[name], value):
+                kind = "schedule" if callable(value) else "number"
                 raise ValueError(
-                    f"load_state_dict(state_dict): must have a {'schedule' if callable(value) else 'number'} for {name} of "
-                    f"group {i}, as the optimizer has; got {values.get(name, 'nothing')!r}. Assign opt.groups[{i}].{name} first."
+                    f"load_state_dict(state_dict): must have a {kind} for {name} of group {i}, as the optimizer has; "
+                    f"got {values.get(name, 'nothing')!r}. Assign opt.groups[{i}].{name} first."
                 )
 
 
@@ -95,7 +98,8 @@ def check_params(own: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> No
 def _check_arrays(what: str, own: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> None:
     missing, surplus = own.keys() - given.keys(), given.keys() - own.keys()
     if missing or surplus:
-        lists = [f"{label} {', '.join(sorted(names))}" for label, names in (("lacks", missing), ("adds", surplus)) if names]
+        differences = (("lacks", missing), ("adds", surplus))
+        lists = [f"{label} {', '.join(sorted(names))}" for label, names in differences if names]
         raise ValueError(
             f"load: must have the names of this optimizer's {what}; got a checkpoint that {' and '.join(lists)}. "
             f"Build the optimizer over the parameters it was saved with."
@@ -103,8 +107,8 @@ def _check_arrays(what: str, own: dict[str, np.ndarray], given: dict[str, np.nda
     for name, array in own.items():
         if given[name].shape != array.shape or given[name].dtype != array.dtype:
             raise ValueError(
-                f"load: {what}[{name!r}] must be {array.dtype} of shape {array.shape}; got {given[name].dtype} of shape "
-                f"{given[name].shape}. Build the optimizer over the parameters it was saved with."
+                f"load: {what}[{name!r}] must be {array.dtype} of shape {array.shape}; got {given[name].dtype} of "
+                f"shape {given[name].shape}. Build the optimizer over the parameters it was saved with."
             )
 
 
@@ -166,7 +170,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             arrays = {key: _from_bits(entries[key], name) for key, name in header.pop("dtypes").items()}
     except _Newer as newer:
         raise ValueError(
-            f"load({str(path)!r}): must have a format up to {FORMAT}; got {newer}, written by a newer fallline. Upgrade fallline."
+            f"load({str(path)!r}): must have a format up to {FORMAT}; got {newer}, written by a newer fallline. "
+            f"Upgrade fallline."
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(

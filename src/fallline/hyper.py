@@ -1,4 +1,4 @@
-"""Hyperparameters, declared: a default, a range, and the names of the numbers they become in a rule of ``csrc/rules.h``.
+"""Hyperparameters, declared: a default, a range, and the names of their numbers in a rule of ``csrc/rules.h``.
 
 An optimizer's class lists its hyperparameters as fields, in the order of its arguments::
 
@@ -60,13 +60,12 @@ class Field:
         """Return the value as it is kept, or raise."""
         raise NotImplementedError
 
-    def numbers(self, value: Any) -> dict[str, float]:
+    def numbers(self, value: Any) -> dict[str, Any]:
         """Return the numbers that a checked value without schedules becomes, by their names in the rule."""
         return {}
 
-    def refuse(self, owner: str, must: str, value: Any, cure: str) -> Exception:
+    def refuse(self, kind: type[Exception], owner: str, must: str, value: Any, cure: str) -> Exception:
         """Return the error for a value that does not do."""
-        kind = TypeError if not isinstance(value, (numbers.Real, str, tuple, list)) else ValueError
         return kind(f"{owner}({self.name}): must be {must}; got {value!r}. {cure}")
 
 
@@ -77,7 +76,7 @@ class Hyper(Field):
         self,
         default: Any,
         slots: tuple[str, ...] | None,
-        at_least: float | None,
+        at_least: float,
         above: float | None,
         below: float | None,
         optional: bool,
@@ -100,12 +99,9 @@ class Hyper(Field):
     @property
     def range(self) -> str:
         """Say in words what a number must be."""
-        bounds = [
-            f"{sign} {bound:g}"
-            for sign, bound in ((">=", self.at_least), (">", self.above), ("<", self.below))
-            if bound is not None
-        ]
-        return " ".join(["a number" if self.infinite else "a finite number", " and ".join(bounds)]).rstrip()
+        low = f">= {self.at_least:g}" if self.above is None else f"> {self.above:g}"
+        high = "" if self.below is None else f" and < {self.below:g}"
+        return f"a {'' if self.infinite else 'finite '}number {low}{high}"
 
     def check(self, owner: str, value: Any) -> Any:
         if value is None and self.optional:
@@ -113,26 +109,30 @@ class Hyper(Field):
         if not isinstance(self.default, tuple):
             return self._check_number(owner, value, value)
         n = len(self.default)
-        if not isinstance(value, (tuple, list)) or len(value) != n:
-            raise self.refuse(owner, f"a tuple of {n} numbers", value, f"Pass {self.default!r}, for example.")
+        is_tuple = isinstance(value, (tuple, list))
+        if not is_tuple or len(value) != n:
+            kind = ValueError if is_tuple else TypeError
+            raise self.refuse(kind, owner, f"a tuple of {n} numbers", value, f"Pass {self.default!r}, for example.")
         return tuple(self._check_number(owner, number, value) for number in value)
 
     def _check_number(self, owner: str, number: Any, value: Any) -> Any:
         if callable(number) and not isinstance(number, type):
             return number
-        real = isinstance(number, numbers.Real) and not isinstance(number, bool)
-        if real and self._in_range(float(number)):
-            return float(number) if not isinstance(number, int) else number
-        raise self.refuse(owner, self.range, value, "Pass a number in that range, or a schedule.")
+        return self.number(owner, number, value)
 
-    def _in_range(self, x: float) -> bool:
-        return (
-            not math.isnan(x)
-            and (self.infinite or not math.isinf(x))
-            and (self.at_least is None or x >= self.at_least)
-            and (self.above is None or x > self.above)
-            and (self.below is None or x < self.below)
-        )
+    def number(self, owner: str, number: Any, value: Any) -> float:
+        """Return a number that is in range, or raise; `value` is what the message shows."""
+        is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+        if is_number and self._in_range(number):
+            return number if isinstance(number, int) else float(number)
+        kind = ValueError if is_number else TypeError
+        raise self.refuse(kind, owner, self.range, value, "Pass a number in that range, or a schedule.")
+
+    def _in_range(self, x: Any) -> bool:
+        """NaN is in no range, because every comparison with it is false."""
+        high_enough = x > self.above if self.above is not None else x >= self.at_least
+        low_enough = x < (self.below if self.below is not None else math.inf) or (self.infinite and x == math.inf)
+        return bool(high_enough and low_enough)
 
     def is_scheduled(self, value: Any) -> bool:
         """Return whether the value holds a schedule."""
@@ -141,10 +141,13 @@ class Hyper(Field):
     def at(self, owner: str, value: Any, t: int) -> Any:
         """Return the value with its schedules evaluated after t steps, checked."""
         if isinstance(value, tuple):
-            return self.check(owner, tuple(x(t) if callable(x) else x for x in value))
-        return self.check(owner, value(t)) if callable(value) else value
+            return tuple(self.at(owner, x, t) for x in value)
+        if not callable(value):
+            return value
+        x = value(t)
+        return x if type(x) is float and self._in_range(x) else self.number(owner, x, x)
 
-    def numbers(self, value: Any) -> dict[str, float]:
+    def numbers(self, value: Any) -> dict[str, Any]:
         values = value if isinstance(value, tuple) else (value,)
         return dict(zip(self.slots or (), values, strict=True))
 
@@ -164,10 +167,11 @@ class Choice(Field):
         if isinstance(value, np.bool_):
             value = bool(value)
         if not any(value is one or (isinstance(value, str) and value == one) for one in self.among):
-            raise self.refuse(owner, f"one of {', '.join(map(repr, self.among))}", value, "Pass one of these.")
+            kind = ValueError if isinstance(value, type(self.among[0])) else TypeError
+            raise self.refuse(kind, owner, f"one of {', '.join(map(repr, self.among))}", value, "Pass one of these.")
         return value
 
-    def numbers(self, value: Any) -> dict[str, float]:
+    def numbers(self, value: Any) -> dict[str, Any]:
         return {self.slot: float(self.among.index(value))} if self.slot else {}
 
 
@@ -181,7 +185,8 @@ class Seed(Field):
             return int(value.integers(2**64, dtype=np.uint64))
         is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
         if value is not None and not (is_integer and int(value) >= 0):
-            raise self.refuse(owner, "None, an integer >= 0 or a numpy.random.Generator", value, "Pass a seed.")
+            kind = ValueError if is_integer else TypeError
+            raise self.refuse(kind, owner, "None, an integer >= 0 or a numpy.random.Generator", value, "Pass a seed.")
         return int(np.random.SeedSequence(value).generate_state(1, np.uint64)[0])
 
 
@@ -196,7 +201,7 @@ def hyper(
     *,
     default: Any,
     slots: tuple[str, ...] | None = None,
-    at_least: float | None = 0.0,
+    at_least: float = 0.0,
     above: float | None = None,
     below: float | None = None,
     optional: bool = False,
@@ -209,8 +214,6 @@ def hyper(
 
     `narrowed` marks a number that must not vanish when it is narrowed to float32.
     """
-    if above is not None:
-        at_least = None
     return Hyper(default, slots, at_least, above, below, optional, infinite, narrowed, kw_only, in_groups)
 
 
@@ -263,10 +266,10 @@ class Declared:
         """Return the parameters and the checked value of every field."""
         unknown = [name for name in keywords if name not in cls._fields and name != "params"]
         if unknown:
-            cure = "a step here is always fused: remove it" if unknown[0] in _TORCH_ONLY else "see help() for their meaning"
+            torch_only = unknown[0] in _TORCH_ONLY
+            cure = "Remove it: a step here is always fused." if torch_only else f"See help({cls.__name__})."
             raise TypeError(
-                f"{cls.__name__}: must be given its own keywords ({', '.join(cls._fields)}); got {unknown[0]!r}. "
-                f"{cure[0].upper()}{cure[1:]}."
+                f"{cls.__name__}: must be given its own keywords ({', '.join(cls._fields)}); got {unknown[0]!r}. {cure}"
             )
         try:
             bound = cls.__signature__.bind(*args, **keywords)  # type: ignore[attr-defined]

@@ -1,16 +1,16 @@
 r"""The optimizers: one thin class for each, in the lecture's order.
 
-A class names its rule in ``csrc/rules.h``, where the update is written, and declares its hyperparameters. Names and defaults are
-those of torch.optim where it has the algorithm, else of the paper.
+A class names its rule in ``csrc/rules.h``, where the update is written, and declares its hyperparameters. Names and
+defaults are those of torch.optim where it has the algorithm, else of the paper.
 
-In the docstrings, :math:`\theta` is the parameter, :math:`g` the gradient, :math:`\eta` the learning rate ``lr``, :math:`t` the
-step counted from 1, :math:`\lambda` the weight decay; :math:`\beta` are decays, and :math:`x \leftarrow
-\operatorname{EMA}(y; \beta)` means :math:`x \leftarrow \beta x + (1-\beta) y`. Weight decay is *coupled* (:math:`g \leftarrow g
-+ \lambda\theta` before all else) unless the class says that it is *decoupled*. Every hyperparameter takes a number or a schedule
-(`fallline.schedules`). All classes share the options that `Optimizer` documents.
+In the docstrings, :math:`\theta` is the parameter, :math:`g` the gradient, :math:`\eta` the learning rate ``lr``,
+:math:`t` the step counted from 1, :math:`\lambda` the weight decay; :math:`\beta` are decays, and :math:`x \leftarrow
+\operatorname{EMA}(y; \beta)` means :math:`x \leftarrow \beta x + (1-\beta) y`. Weight decay is *coupled* (:math:`g
+\leftarrow g + \lambda\theta` before all else) unless the class says that it is *decoupled*. Every hyperparameter takes
+a number or a schedule (`fallline.schedules`). All classes share the options that `Optimizer` documents.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -41,11 +41,13 @@ class SGD(Optimizer):
 
     .. math:: \theta \leftarrow \theta - \eta g
 
-    It is gradient descent when :math:`g` is computed from all data, stochastic gradient descent when from one sample, and
-    mini-batch gradient descent when from a few (`fallline.batches`). With momentum :math:`\mu` and dampening :math:`\tau`,
+    It is gradient descent when :math:`g` is computed from all data, stochastic gradient descent when from one sample,
+    and mini-batch gradient descent when from a few (`fallline.batches`). With momentum :math:`\mu` and dampening
+    :math:`\tau`,
 
     .. math:: b \leftarrow \mu b + (1-\tau) g, \qquad
-              \theta \leftarrow \theta - \eta b \quad\text{or, Nesterov,}\quad \theta \leftarrow \theta - \eta (g + \mu b),
+              \theta \leftarrow \theta - \eta b
+              \quad\text{or, Nesterov,}\quad \theta \leftarrow \theta - \eta (g + \mu b),
 
     where the first gradient is not dampened.
 
@@ -64,14 +66,14 @@ class SGD(Optimizer):
     nesterov : bool
         Take Nesterov's step; needs momentum.
     form : {"torch", "classic"}
-        ``"classic"`` is the textbook's :math:`v \leftarrow \mu v - \eta g`, :math:`\theta \leftarrow \theta + v` (Nesterov:
-        :math:`\theta \leftarrow \theta + \mu v - \eta g`), which Keras uses: a step keeps the learning rate it was made with.
-        The two agree while `lr` is constant.
+        ``"classic"`` is the textbook's :math:`v \leftarrow \mu v - \eta g`, :math:`\theta \leftarrow \theta + v`
+        (Nesterov: :math:`\theta \leftarrow \theta + \mu v - \eta g`), which Keras uses: a step keeps the learning rate
+        it was made with. The two agree while `lr` is constant.
 
     References
     ----------
-    Cauchy 1847; Robbins and Monro 1951; Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and momentum
-    in deep learning".
+    Cauchy 1847; Robbins and Monro 1951; Polyak 1964; Sutskever et al. 2013, "On the importance of initialization and
+    momentum in deep learning".
 
     Examples
     --------
@@ -270,8 +272,8 @@ class RMSprop(Optimizer):
     .. math:: v \leftarrow \operatorname{EMA}(g^2; \alpha), \qquad
               \theta \leftarrow \theta - \eta\, \frac{g}{\sqrt{v} + \epsilon}
 
-    Centered, :math:`a \leftarrow \operatorname{EMA}(g; \alpha)` and :math:`v - a^2` takes the place of :math:`v`. With momentum,
-    :math:`b \leftarrow \mu b + g/(\sqrt{v} + \epsilon)` and :math:`\theta \leftarrow \theta - \eta b`.
+    Centered, :math:`a \leftarrow \operatorname{EMA}(g; \alpha)` and :math:`v - a^2` takes the place of :math:`v`. With
+    momentum, :math:`b \leftarrow \mu b + g/(\sqrt{v} + \epsilon)` and :math:`\theta \leftarrow \theta - \eta b`.
 
     Parameters
     ----------
@@ -337,9 +339,9 @@ class Adam(Optimizer):
     decoupled_weight_decay : bool
         Shrink the parameters by :math:`1 - \eta\lambda` before the step, as `AdamW`.
     eps_mode : {"outside", "hat", "inside"}
-        ``"outside"`` is the formula above (paper, torch, optax); ``"hat"`` is the paper's :math:`\hat\epsilon`, added to
-        :math:`\sqrt{v}` before the bias is corrected (Keras); ``"inside"`` is :math:`\sqrt{\hat v + \epsilon}` (optax's
-        ``eps_root``), which can be differentiated at 0.
+        ``"outside"`` is the formula above (paper, torch, optax); ``"hat"`` is the paper's :math:`\hat\epsilon`, added
+        to :math:`\sqrt{v}` before the bias is corrected (Keras); ``"inside"`` is :math:`\sqrt{\hat v + \epsilon}`
+        (optax's ``eps_root``), which can be differentiated at 0.
     amsgrad_max : {"raw", "corrected"}
         Take the maximum of :math:`v` and then correct its bias (torch, Keras), or of the corrected (optax).
 
@@ -369,7 +371,7 @@ class Adam(Optimizer):
     decoupled_weight_decay: bool = choice(default=False, kw_only=True)
     eps_mode: str = choice(default="outside", among=("outside", "hat", "inside"), slot="eps_mode", kw_only=True)
     amsgrad_max: str = choice(default="raw", among=("raw", "corrected"), slot="corrected", kw_only=True)
-    fixed = {"fixed_decay": 0.0}
+    fixed: ClassVar[dict[str, float]] = {"fixed_decay": 0.0}
 
     @property
     def rule(self) -> str:
@@ -522,7 +524,8 @@ class RAdam(Optimizer):
               r = \sqrt{\frac{(\rho-4)(\rho-2)\rho_\infty}{(\rho_\infty-4)(\rho_\infty-2)\rho}}
 
     .. math:: \theta \leftarrow \theta - \eta\, \frac{m}{1-\beta_1^t} \cdot
-              \begin{cases} r\, \sqrt{1-\beta_2^t} \big/ (\sqrt{v} + \epsilon) & \rho > 5 \\ 1 & \text{otherwise} \end{cases}
+              \begin{cases} r\, \sqrt{1-\beta_2^t} \big/ (\sqrt{v} + \epsilon) & \rho > 5 \\ 1 & \text{otherwise}
+              \end{cases}
 
     with the moments of `Adam`.
 
@@ -570,7 +573,8 @@ class RAdam(Optimizer):
 class AdaBelief(Optimizer):
     r"""AdaBelief: divide by the deviation of the gradient from its running mean.
 
-    .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad s \leftarrow \operatorname{EMA}((g-m)^2; \beta_2) + \epsilon, \quad
+    .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad s \leftarrow \operatorname{EMA}((g-m)^2; \beta_2) +
+    \epsilon, \quad
               \theta \leftarrow \theta - \eta\, \frac{m/(1-\beta_1^t)}{\sqrt{s/(1-\beta_2^t)} + \epsilon}
 
     Parameters
@@ -669,7 +673,8 @@ class Adan(Optimizer):
     r"""Adan: Nesterov's momentum for adaptive steps, from differences of gradients.
 
     .. math:: d = g - g_{t-1}, \quad m \leftarrow \operatorname{EMA}(g; \beta_1), \quad
-              v \leftarrow \operatorname{EMA}(d; \beta_2), \quad n \leftarrow \operatorname{EMA}((g + \beta_2 d)^2; \beta_3)
+              v \leftarrow \operatorname{EMA}(d; \beta_2), \quad n \leftarrow \operatorname{EMA}((g + \beta_2 d)^2;
+              \beta_3)
 
     .. math:: \theta \leftarrow \Bigl(\theta - \eta\, \frac{\hat m + \beta_2 \hat v}{\sqrt{\hat n} + \epsilon}\Bigr)
               \Big/ (1 + \eta\lambda)
@@ -735,8 +740,8 @@ class AdEMAMix(Optimizer):
     alpha : float or schedule
         Weight of the slow mean.
     warmup_steps : float
-        Warm :math:`\alpha` up from 0 and :math:`\beta_3` from :math:`\beta_1`, as the paper's section 3, over so many steps; 0
-        for none.
+        Warm :math:`\alpha` up from 0 and :math:`\beta_3` from :math:`\beta_1`, as the paper's section 3, over so many
+        steps; 0 for none.
 
     References
     ----------
@@ -815,7 +820,8 @@ class ADOPT(Optimizer):
 class Rprop(Optimizer):
     r"""Rprop: a step size for every weight, which grows while the gradient keeps its sign. For full batches.
 
-    .. math:: s \leftarrow \operatorname{clip}\bigl(s \cdot \{\eta_+ \text{ if } g g_{t-1} > 0,\ \eta_- \text{ if } g g_{t-1} < 0,\
+    .. math:: s \leftarrow \operatorname{clip}\bigl(s \cdot \{\eta_+ \text{ if } g g_{t-1} > 0,\ \eta_- \text{ if } g
+    g_{t-1} < 0,\
               1 \text{ otherwise}\}\bigr), \qquad \theta \leftarrow \theta - \operatorname{sign}(g)\, s
 
     Where the sign changed, the weight waits for one step.
@@ -956,7 +962,8 @@ class ASGD(Optimizer):
 
     References
     ----------
-    Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging"; the order of operations is torch's.
+    Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging"; the order of operations is
+    torch's.
 
     Examples
     --------
@@ -999,7 +1006,8 @@ class FTRL(Optimizer):
     l1, l2, beta : float or schedule
         :math:`\lambda_1, \lambda_2, \beta`. As in Keras, `l2` counts twice in the divisor, the paper's once.
     l2_shrinkage : float or schedule
-        Adds :math:`2\,\mathtt{l2\_shrinkage}\,\theta` to the gradient that enters :math:`z`, not to the one in :math:`n`.
+        Adds :math:`2\,\mathtt{l2\_shrinkage}\,\theta` to the gradient that enters :math:`z`, not to the one in
+        :math:`n`.
     initial_accumulator_value : float
         What :math:`n` begins with.
 
@@ -1129,8 +1137,8 @@ class ScheduleFreeSGD(Optimizer):
     .. math:: y \leftarrow y + c\,(z - y) - \eta\,(1 - \mu(1-c))\, g, \qquad z \leftarrow z - \eta g, \qquad
               c = w_t \Big/ \sum_{i\le t} w_i, \quad w_t = t^r \bigl(\max_{i\le t} \eta_i\bigr)^p
 
-    The parameters hold :math:`y`, where the gradient is taken; `averaged` returns :math:`x = z + (y - z)/\mu`, the weights to
-    evaluate and to keep. There are no modes to switch.
+    The parameters hold :math:`y`, where the gradient is taken; `averaged` returns :math:`x = z + (y - z)/\mu`, the
+    weights to evaluate and to keep. There are no modes to switch.
 
     Parameters
     ----------
@@ -1196,8 +1204,8 @@ class ScheduleFreeAdamW(Optimizer):
 
     Notes
     -----
-    :math:`v` is corrected for its bias, as in the authors' present code; the paper puts the correction into the learning rate,
-    and so into the weights of the average too.
+    :math:`v` is corrected for its bias, as in the authors' present code; the paper puts the correction into the
+    learning rate, and so into the weights of the average too.
 
     References
     ----------
@@ -1229,7 +1237,7 @@ class ScheduleFreeAdamW(Optimizer):
         return _schedule_free_average(self, name, param, "betas")
 
 
-def _schedule_free_average(optimizer: Any, name: str, y: np.ndarray, momentum: str) -> np.ndarray:
+def _schedule_free_average(optimizer: Optimizer, name: str, y: np.ndarray, momentum: str) -> np.ndarray:
     """Return x, of which y = (1 - mu) z + mu x."""
     if optimizer.ema is not None:
         return Optimizer._average_of(optimizer, name, y)
@@ -1239,4 +1247,5 @@ def _schedule_free_average(optimizer: Any, name: str, y: np.ndarray, momentum: s
     y = state.get("master", y)
     mu = optimizer.current(momentum, group=optimizer._group_of[name])
     mu = mu[0] if isinstance(mu, tuple) else mu
-    return state["z"] + (y - state["z"]) / mu
+    x: np.ndarray = state["z"] + (y - state["z"]) / mu
+    return x

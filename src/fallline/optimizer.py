@@ -1,4 +1,4 @@
-"""What every optimizer is: a rule, the parameters it steps, their state, and the options that work the same for all rules."""
+"""What every optimizer is: a rule, parameters, their state, and the options that work the same for all rules."""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -8,22 +8,17 @@ import numpy as np
 
 from fallline import _core, checkpoint, trees
 from fallline.hyper import Choice, Declared, Field, Hyper, Number, Threads, choice, hyper, seed, threads
+from fallline.params import check_params
+from fallline.shelf import Shelf
 
 _RULES = _core.rules()
-_LINE = 64  # bytes; the arrays of the state begin on a cache line
-
-
-def _named(**fields: Field) -> dict[str, Field]:
-    for name, field in fields.items():
-        field.__set_name__(Group, name)
-    return fields
 
 
 class Group:
     """One parameter group; its hyperparameters are attributes, and may be assigned between steps.
 
-    Besides the optimizer's own: ``lr_scale`` multiplies the learning rate, and while ``frozen`` is true the group's parameters,
-    states and counters are left alone.
+    Besides the optimizer's own: ``lr_scale`` multiplies the learning rate, and while ``frozen`` is true the group's
+    parameters, states and counters are left alone.
     """
 
     __slots__ = ("_index", "_optimizer")
@@ -55,31 +50,43 @@ class Group:
         return f"Group({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
+def _of_groups(name: str, field: Any) -> Any:
+    """Name a field that belongs to the groups alone, which is in no class's body."""
+    field.__set_name__(Group, name)
+    return field
+
+
+_LR_SCALE: Hyper = _of_groups("lr_scale", hyper(default=1.0))
+_FROZEN: Choice = _of_groups("frozen", choice(default=False, live=True, in_groups=True))
+_IN_GROUPS_ONLY: dict[str, Field] = {field.name: field for field in (_LR_SCALE, _FROZEN)}
+
+
 class Optimizer(Declared):
     """Base of all optimizers.
 
     Parameters
     ----------
     params : array, list, tuple, dict, or list of groups
-        Arrays to optimize, in place: float32, float64, float16 or bfloat16 (of ml_dtypes), of any shape and strides. Lists and
-        dicts may be nested. Groups are dicts with the key ``"params"`` and hyperparameters of their own, as in torch.
+        Arrays to optimize, in place: float32, float64, float16 or bfloat16 (of ml_dtypes), of any shape and strides.
+        Lists and dicts may be nested. Groups are dicts with the key ``"params"`` and hyperparameters of their own, as
+        in torch.
     maximize : bool
         Step uphill.
     clip_value : float or schedule, optional
         Clip every element of a gradient to ``[-clip_value, clip_value]``.
     clip_norm : float or schedule, optional
-        Scale all gradients down to this global 2-norm if theirs is larger. (torch divides by the norm + 1e-6; optax and this by
-        the norm.)
+        Scale all gradients down to this global 2-norm if theirs is larger. (torch divides by the norm + 1e-6; optax and
+        this by the norm.)
     grad_scale : float or schedule
         Multiply gradients by this first, for example by 1/loss_scale.
     nonfinite : {"raise", "skip", "ignore"}
-        What to do if a gradient holds NaN or infinity. The first two look at all gradients before anything is written, which
-        reads them once more: they leave parameters, states and counters as they were.
+        What to do if a gradient holds NaN or infinity. The first two look at all gradients before anything is written,
+        which reads them once more: they leave parameters, states and counters as they were.
     ema : float or schedule, optional
         Keep a moving average of the weights with this decay; `averaged` returns it.
     half_params : {"master", "stochastic", "nearest"}
-        How float16 and bfloat16 parameters keep what is too small for them: in a float32 master copy (4 bytes an element), by
-        stochastic rounding, or not at all.
+        How float16 and bfloat16 parameters keep what is too small for them: in a float32 master copy (4 bytes an
+        element), by stochastic rounding, or not at all.
     rng : None, int or numpy.random.Generator
         Seed of the stochastic rounding, which depends on (seed, step, element) only.
     threads : int, optional
@@ -104,17 +111,13 @@ class Optimizer(Declared):
     #: Hyperparameters of the rule that the class does not offer, and their values.
     fixed: ClassVar[dict[str, float]] = {}
 
-    _in_groups_only: ClassVar[dict[str, Field]] = _named(
-        lr_scale=hyper(default=1.0), frozen=choice(default=False, live=True, in_groups=True)
-    )
-
     # ---- building
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         params, given = self._bind(args, keywords)
         self._common = {name: value for name, value in given.items() if not self._fields[name].in_groups}
         defaults = {name: value for name, value in given.items() if self._fields[name].in_groups}
-        defaults |= {name: field.default for name, field in self._in_groups_only.items()}
+        defaults |= {name: field.default for name, field in _IN_GROUPS_ONLY.items()}
         if trees.is_groups(params):
             self.params = [group["params"] for group in params]
             self._settings = [defaults | self._own_settings(i, group) for i, group in enumerate(params)]
@@ -126,22 +129,22 @@ class Optimizer(Declared):
 
     @classmethod
     def _group_fields(cls) -> dict[str, Field]:
-        return {name: f for name, f in cls._fields.items() if f.in_groups} | cls._in_groups_only
+        return {name: f for name, f in cls._fields.items() if f.in_groups} | _IN_GROUPS_ONLY
 
     def _own_settings(self, i: int, group: dict[str, Any]) -> dict[str, Any]:
         fields = self._group_fields()
         unknown = [name for name in group if name not in fields and name != "params"]
         if unknown:
             raise ValueError(
-                f"params[{i}]: must have the keys 'params' and hyperparameters that groups may have ({', '.join(fields)}); "
-                f"got {unknown[0]!r}. Check the spelling."
+                f"params[{i}]: must have the keys 'params' and hyperparameters that groups may have "
+                f"({', '.join(fields)}); got {unknown[0]!r}. Check the spelling."
             )
         owner = f"{type(self).__name__} group {i} "
         return {name: fields[name].check(owner, value) for name, value in group.items() if name != "params"}
 
     def _build(self) -> None:
         named = list(trees.leaves(self.params))
-        _check_params(named)
+        check_params(named)
         self._check_settings()
         structure, _ = trees.numbered(self.params)
         group_of = [i for i, tree in enumerate(self._group_trees()) for _ in trees.leaves(tree)]
@@ -160,7 +163,7 @@ class Optimizer(Declared):
         info = _RULES[self._built]
         self._group_of = {name: group for (name, _), group in zip(named, group_of, strict=True)}
         extras = [self._extras(array) for _, array in named]
-        shelf = _Shelf(
+        shelf = Shelf(
             (array, len(info["states"]) + len(extra)) for (_, array), extra in zip(named, extras, strict=True)
         )
         self._running = np.empty((len(named), len(info["running"])))
@@ -223,8 +226,8 @@ class Optimizer(Declared):
         lacking = set(_RULES[self.rule]["states"]) - set(_RULES[self._built]["states"])
         if lacking or (field.name == "ema" and (value is None) != (self._extras(np.empty(0)) == [])):
             raise ValueError(
-                f"{owner}({field.name}): must not need state that was not built; got {value!r} on an optimizer built without. "
-                f"Build a new optimizer."
+                f"{owner}({field.name}): must not need state that was not built; got {value!r} on an optimizer that "
+                f"was built without. Build a new optimizer."
             )
 
     def _numbers(self, group: int, t: int) -> tuple[list[float], float]:
@@ -239,7 +242,7 @@ class Optimizer(Declared):
                 if field.narrowed:
                     self._check_narrowed(field, value)
             numbers |= field.numbers(value)
-        numbers["lr"] *= self._in_groups_only["lr_scale"].at(owner, settings["lr_scale"], t)
+        numbers["lr"] *= _LR_SCALE.at(owner, settings["lr_scale"], t)
         decay = numbers.get("weight_decay", 0.0)
         numbers["wd"] = decay if self.decoupled else 0.0
         return [numbers[name] for name in _RULES[self._built]["hypers"]], 0.0 if self.decoupled else decay
@@ -247,7 +250,7 @@ class Optimizer(Declared):
     def _check_narrowed(self, field: Hyper, value: float) -> None:
         if self._single and value > 0 and np.float32(value) == 0:
             raise field.refuse(
-                type(self).__name__, "0, or at least 1.4e-45, which is the smallest float32", value,
+                ValueError, type(self).__name__, "0, or at least 1.4e-45, which is the smallest float32", value,
                 "Use a larger number, or float64 parameters.",
             )  # fmt: skip
 
@@ -266,25 +269,50 @@ class Optimizer(Declared):
         )  # fmt: skip
 
     def _push_all(self) -> None:
-        """Hand all numbers to the plan, and note which of them schedules will change."""
-        fields = {name: f for name, f in (self._fields | self._in_groups_only).items() if isinstance(f, Hyper)}
-        self._scheduled_groups = [
-            i
-            for i, settings in enumerate(self._settings)
-            if any(f.in_groups and f.is_scheduled(settings[name]) for name, f in fields.items())
-        ]
-        self._scheduled_options = any(
-            not f.in_groups and f.is_scheduled(self._common[name]) for name, f in fields.items()
-        )
-        self._scheduled = bool(self._scheduled_groups) or self._scheduled_options
+        """Hand all numbers to the plan, and note which of them follow schedules."""
         for i in range(len(self._settings)):
             self._push(i)
         self._push_options()
+        followers = [self._followers(i) for i in range(len(self._settings))]
+        self._follow_numbers = [one for found in followers for one in found or ()]
+        self._follow_groups = [i for i, found in enumerate(followers) if found is None]
+        self._follow_options = any(
+            isinstance(f, Hyper) and not f.in_groups and f.is_scheduled(self._common[name])
+            for name, f in self._fields.items()
+        )
+        self._scheduled = bool(self._follow_numbers or self._follow_groups or self._follow_options)
+
+    def _followers(self, group: int) -> list[tuple[Any, Hyper, int, int, float]] | None:
+        """Return (schedule, field, group, index of the rule's number, factor) for each schedule of a group.
+
+        None stands for a group of which more than single numbers change.
+        """
+        settings = self._settings[group]
+        if callable(settings["lr_scale"]):
+            return None
+        hypers = _RULES[self._built]["hypers"]
+        followers: list[tuple[Any, Hyper, int, int, float]] = []
+        for name, field in self._group_fields().items():
+            if not isinstance(field, Hyper) or not field.is_scheduled(settings[name]):
+                continue
+            if field.narrowed:
+                return None
+            for slot, schedule in field.numbers(settings[name]).items():
+                slot = "wd" if slot == "weight_decay" and self.decoupled else slot
+                index = _core.L2 if slot == "weight_decay" else hypers.index(slot) if slot in hypers else None
+                if callable(schedule) and index is not None:
+                    followers.append((schedule, field, group, index, settings["lr_scale"] if slot == "lr" else 1.0))
+        return followers
 
     def _follow_schedules(self) -> None:
-        for i in self._scheduled_groups:
+        owner, plan, t = type(self).__name__, self._plan, self._plan.steps
+        new = [(group, index, factor * field.at(owner, schedule, t))
+               for schedule, field, group, index, factor in self._follow_numbers]  # fmt: skip
+        for group, index, number in new:
+            plan.set_number(group, index, number)
+        for i in self._follow_groups:
             self._push(i)
-        if self._scheduled_options:
+        if self._follow_options:
             self._push_options()
 
     def current(self, name: str, group: int = 0) -> Any:
@@ -297,7 +325,7 @@ class Optimizer(Declared):
         group : int
             Number of the parameter group.
         """
-        fields = self._fields | self._in_groups_only
+        fields = self._fields | _IN_GROUPS_ONLY
         if name not in fields:
             raise ValueError(
                 f"current(name): must be a hyperparameter ({', '.join(fields)}); got {name!r}. Check the spelling."
@@ -338,7 +366,7 @@ class Optimizer(Declared):
 
     @property
     def grads(self) -> Any:
-        """Gradient buffers in the structure of the parameters, zero at first: fill them, then call `step` without argument."""
+        """Gradient buffers like the parameters, zero at first: fill them, then call `step` without argument."""
         if self._own_grads is None:
             arrays = iter([array for _, array in trees.leaves(self.params)])
             self._own_grads = trees.rebuild(self.params, lambda: np.zeros_like(next(arrays)))
@@ -347,8 +375,8 @@ class Optimizer(Declared):
     def _filled_grads(self) -> Any:
         if self._own_grads is None:
             raise RuntimeError(
-                "step: must be given gradients, or find them in opt.grads; got neither. Call opt.step(grads), or fill opt.grads "
-                "first."
+                "step: must be given gradients, or find them in opt.grads; got neither. Call opt.step(grads), or fill "
+                "opt.grads first."
             )
         return self._own_grads
 
@@ -372,9 +400,11 @@ class Optimizer(Declared):
     def averaged(self) -> Any:
         """Return the averaged weights, as new arrays in the structure of the parameters.
 
-        They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD, schedule-free).
+        They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD,
+        schedule-free).
         """
-        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in trees.leaves(self.params)])
+        named = list(trees.leaves(self.params))
+        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in named])
         return trees.rebuild(self.params, lambda: next(averages))
 
     def _average_of(self, name: str, param: np.ndarray) -> np.ndarray:
@@ -387,7 +417,7 @@ class Optimizer(Declared):
         return state["average"] if state["t"] > 0 else param
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of all state and hyperparameters, without the parameters: nested dicts of arrays, numbers and strings."""
+        """Return a copy of all state and hyperparameters, as nested dicts; without the parameters."""
         return {
             "format": checkpoint.FORMAT,
             "optimizer": type(self).__name__,
@@ -402,14 +432,18 @@ class Optimizer(Declared):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned: strictly by name, shape and dtype; all of it, or nothing and an error."""
+        """Take over what `state_dict` returned, strictly by name, shape and dtype: all, or nothing and an error."""
         checkpoint.check_state(self, state_dict)
+        fields, owner = self._group_fields(), type(self).__name__
         settings = [
-            {name: checkpoint.unpacked(given[name], own[name]) for name in own}
+            {name: fields[name].check(owner, checkpoint.unpacked(given[name], own[name])) for name in own}
             for own, given in zip(self._settings, state_dict["groups"], strict=True)
         ]
-        for name, own in self._state.items():
-            for key, array in own.items():
+        for own, given in zip(settings, state_dict["groups"], strict=True):
+            for name in own:
+                checkpoint.restore_schedule(own[name], given[name])
+        for name, arrays in self._state.items():
+            for key, array in arrays.items():
                 array[...] = state_dict["state"][name][key]
         self._plan.steps, self._plan.skipped = state_dict["steps"], state_dict["skipped"]
         self._common = self._common | {"rng": state_dict["rng"]}
@@ -445,87 +479,16 @@ class Optimizer(Declared):
     def __repr__(self) -> str:
         arrays = [array for _, array in trees.leaves(self.params)]
         count = f"{len(arrays)} {'array' if len(arrays) == 1 else 'arrays'}, {sum(a.size for a in arrays)} elements"
-        shown = {name: self._shown(name, f) for name, f in self._fields.items()}
+        ordered = sorted(self._fields.items(), key=lambda item: item[0] in Optimizer._fields)
+        shown = {name: self._shown(name, f) for name, f in ordered}
         arguments = ", ".join(f"{name}={text}" for name, text in shown.items() if text is not None)
-        return f"{type(self).__name__}({arguments}) on {count}, {self.steps} {'step' if self.steps == 1 else 'steps'} done"
+        steps = f"{self.steps} {'step' if self.steps == 1 else 'steps'}"
+        return f"{type(self).__name__}({arguments}) on {count}, {steps} done"
 
     def _shown(self, name: str, field: Field) -> str | None:
         """Return what repr shows of a field: hyperparameters always, options where they are not the default."""
         given = [s[name] for s in self._settings] if field.in_groups else [self._common[name]]
-        if isinstance(field, (Choice, Threads)) or name in Optimizer._fields:
-            if name == "rng" or all(value == field.default for value in given):
-                return None
+        is_option = isinstance(field, (Choice, Threads)) or name in Optimizer._fields
+        if name == "rng" or (is_option and all(value == field.default for value in given)):
+            return None
         return repr(given[0]) if all(value == given[0] for value in given) else "/".join(map(repr, given))
-
-
-class _Shelf:
-    """One array a precision, from which the states of all tensors are cut; every piece begins on a cache line."""
-
-    def __init__(self, wanted: Any) -> None:
-        sizes = {np.float32: 0, np.float64: 0}
-        for array, n in wanted:
-            real = _real(array)
-            sizes[real] += n * self._padded(array, real)
-        self.arrays = {real: np.zeros(size + _LINE, real) for real, size in sizes.items() if size > 0}
-        self._next = {real: -(array.ctypes.data % -_LINE) // array.itemsize for real, array in self.arrays.items()}
-
-    @staticmethod
-    def _padded(array: np.ndarray, real: Any) -> int:
-        line = _LINE // np.dtype(real).itemsize
-        return -(-max(array.size, 1) // line) * line
-
-    def take(self, array: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return n pieces for a parameter, flat and in the parameter's shape and order."""
-        real = _real(array)
-        flat = []
-        for _ in range(n):
-            start = self._next[real]
-            flat.append(self.arrays[real][start : start + array.size])
-            self._next[real] = start + self._padded(array, real)
-        fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-        shaped = [one.reshape(array.shape[::-1]).T if fortran else one.reshape(array.shape) for one in flat]
-        return flat, shaped
-
-
-def _real(array: np.ndarray) -> Any:
-    return np.float64 if array.dtype == np.float64 else np.float32
-
-
-def _check_params(named: list[tuple[str, Any]]) -> None:
-    seen = set()
-    for name, array in named:
-        _check_param(name, array)
-        if name in seen:
-            raise ValueError(
-                f"params[{name!r}]: must have a name of its own; got two arrays of that name (keys are joined by '/'). "
-                f"Rename a key."
-            )
-        seen.add(name)
-    both = trees.overlapping(named)
-    if both:
-        raise ValueError(
-            f"params[{both[1]!r}]: must not share memory with another parameter; got an array that overlaps params[{both[0]!r}]. "
-            f"Pass a shared array once, or copy it."
-        )
-
-
-def _check_param(name: str, array: Any) -> None:
-    if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"params[{name!r}]: must be a NumPy array; got {type(array).__name__}. "
-            f"Convert it once (numpy.asarray), and use that array from then on: it is updated in place."
-        )
-    if not _core.is_supported(array.dtype):
-        raise TypeError(
-            f"params[{name!r}]: must be native float32, float64, float16 or bfloat16; got {array.dtype.str if array.dtype.kind == 'f' else array.dtype}. "
-            f"Convert it, for example with .astype(numpy.float32)."
-        )
-    if not array.flags.writeable:
-        raise ValueError(
-            f"params[{name!r}]: must be writeable, because it is updated in place; got a read-only array. Pass a copy."
-        )
-    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)) and array.size:
-        raise ValueError(
-            f"params[{name!r}]: must have one place in memory for every element; got a broadcast view with strides "
-            f"{array.strides}. Pass a copy."
-        )

@@ -76,10 +76,12 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
 
     if mode not in ("print", "dict"):
         raise ValueError(f'show_config(mode): must be "print" or "dict"; got {mode!r}. Pass one of these.')
-    config = {
+    config: dict[str, Any] = {
         "version": __version__,
         "instruction_set": _core.instruction_set(),
-        "instruction_sets": {name: "yes" if has else "not on this machine" for name, has in _core.instruction_sets().items()},
+        "instruction_sets": {
+            name: "yes" if supported else "not on this machine" for name, supported in _core.instruction_sets().items()
+        },
         "threads": get_num_threads(),
         "numpy": np.__version__,
         "python": sys.version.split()[0],

@@ -6,8 +6,6 @@ Every array has a name: the keys and list indices that lead to it, joined by ``/
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 
 def is_groups(params: Any) -> bool:
     """Return whether this is a list of groups in torch's style: dicts that all have the key ``"params"``."""
@@ -31,7 +29,7 @@ def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
 
 
 def numbered(tree: Any, start: int = 0) -> tuple[Any, int]:
-    """Return the tree with lists for lists and tuples and a number for every leaf, counted from `start`, and the next number."""
+    """Return the tree with a number for every leaf, counted from `start`, and the next number. Tuples become lists."""
     if isinstance(tree, dict):
         result: dict[Any, Any] = {}
         for key, child in tree.items():
@@ -55,16 +53,3 @@ def rebuild(tree: Any, leaf: Callable[[], Any]) -> Any:
     if isinstance(tree, tuple):
         return tuple(rebuild(child, leaf) for child in tree)
     return leaf()
-
-
-def overlapping(arrays: list[tuple[str, np.ndarray]]) -> tuple[str, str] | None:
-    """Return the names of two arrays that share memory, or None. Sorts by address, so that few pairs are looked at."""
-    spans = sorted((*np.lib.array_utils.byte_bounds(array), name, array) for name, array in arrays if array.size)
-    reach: list[tuple[int, str, np.ndarray]] = []
-    for low, high, name, array in spans:
-        reach = [other for other in reach if other[0] > low]
-        for _, other_name, other in reach:
-            if np.shares_memory(array, other):
-                return other_name, name
-        reach.append((high, name, array))
-    return None

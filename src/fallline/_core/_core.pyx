@@ -8,7 +8,6 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport HUGE_VAL
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp
 
 from _fallline cimport *
 

@@ -1,5 +1,7 @@
 # A model's tensors and their step.
 
+L2 = -1   # where `Plan.set_number` puts coupled weight decay
+
 cdef dict _NONFINITE = {"raise": FL_RAISE, "skip": FL_SKIP, "ignore": FL_IGNORE}
 
 
@@ -61,6 +63,35 @@ cdef void _bounds(cnp.ndarray array, uintptr_t *low, uintptr_t *high) noexcept:
 
 
 @cython.final
+cdef class _Node:
+    """Where tensors stand in what `step` takes: a leaf, or a list or a dict of nodes."""
+
+    cdef Py_ssize_t leaf   # number of the tensor, or -1
+    cdef list entries      # of a list
+    cdef dict named        # of a dict
+
+    def __cinit__(self, structure):
+        self.leaf = -1
+        if isinstance(structure, dict):
+            self.named = {key: _Node(child) for key, child in structure.items()}
+        elif isinstance(structure, list):
+            self.entries = [_Node(child) for child in structure]
+        else:
+            self.leaf = structure
+
+    def path_to(self, node, path=()):
+        """Return the keys that lead from here to a node, or None."""
+        if node is self:
+            return path
+        children = enumerate(self.entries) if self.entries is not None else (self.named or {}).items()
+        for key, child in children:
+            found = child.path_to(node, (*path, str(key)))
+            if found is not None:
+                return found
+        return None
+
+
+@cython.final
 cdef class Plan:
     """The tensors of one model, flat, and the rule that steps them.
 
@@ -89,7 +120,7 @@ cdef class Plan:
     cdef fl_settings settings
     cdef size_t threads          # 0: the process's default
     cdef readonly list names
-    cdef readonly object structure
+    cdef _Node structure
     cdef list params, kept
     cdef bytearray fortran
     cdef public long long steps
@@ -100,7 +131,7 @@ cdef class Plan:
         self.n_tensors = len(names)
         self.n_groups = n_groups
         self.names = names
-        self.structure = structure
+        self.structure = _Node(structure)
         self.params = [None]*self.n_tensors
         self.fortran = bytearray(self.n_tensors)
         self.plan = fl_plan_new(self.index, self.n_tensors, n_groups)
@@ -188,6 +219,15 @@ cdef class Plan:
         group.maximize = maximize
         group.frozen = frozen
 
+    def set_number(self, size_t i, Py_ssize_t index, double number):
+        """Set one hyperparameter of group i by its index in the rule, or its coupled weight decay by `L2`."""
+        if i >= self.n_groups or index >= <Py_ssize_t>fl_rule(self.index).n_hypers:
+            raise IndexError
+        if index < 0:
+            fl_plan_groups(self.plan)[i].l2 = number
+        else:
+            fl_plan_groups(self.plan)[i].hypers[index] = number
+
     def set_options(self, double scale, clip_value, clip_norm, average_decay, uint64_t seed, str nonfinite, size_t threads):
         """Set what holds for all groups; None switches a clip off, 0 threads means the process's default."""
         self.settings.scale = scale
@@ -234,42 +274,42 @@ cdef class Plan:
                 Py_DECREF(<object>self.held[i])
                 self.held[i] = NULL
 
-    cdef int _collect(self, node, grads) except -1:
-        if type(node) is int:
-            return self._take(node, grads)
+    cdef int _collect(self, _Node node, grads) except -1:
+        if node.leaf >= 0:
+            return self._take(node.leaf, grads)
         if grads is None:
             return 0
-        if type(node) is list:
-            return self._collect_list(<list>node, grads)
-        return self._collect_dict(<dict>node, grads)
+        if node.entries is not None:
+            return self._collect_list(node, grads)
+        return self._collect_dict(node, grads)
 
-    cdef int _collect_list(self, list node, grads) except -1:
-        cdef Py_ssize_t i, n = len(node)
+    cdef int _collect_list(self, _Node node, grads) except -1:
+        cdef Py_ssize_t i, n = len(node.entries)
         if not isinstance(grads, (list, tuple)):
             raise TypeError(f"{self._label(node)}: must be a list of {n}, like the parameters; got "
                             f"{type(grads).__name__}. Pass gradients in the structure of the parameters.")
         if len(grads) != n:
-            raise ValueError(f"{self._label(node)}: must have {n} entries, like the parameters; got {len(grads)}. Pass None "
-                             f"for a parameter that has no gradient.")
+            raise ValueError(f"{self._label(node)}: must have {n} entries, like the parameters; got {len(grads)}. Pass "
+                             f"None for a parameter that has no gradient.")
         for i in range(n):
-            self._collect(node[i], grads[i])
+            self._collect(<_Node>node.entries[i], grads[i])
         return 0
 
-    cdef int _collect_dict(self, dict node, grads) except -1:
+    cdef int _collect_dict(self, _Node node, grads) except -1:
         cdef PyObject *value
         cdef Py_ssize_t found = 0
         if not isinstance(grads, dict):
             raise TypeError(f"{self._label(node)}: must be a dict with the names of the parameters; got "
                             f"{type(grads).__name__}. Pass gradients in the structure of the parameters.")
-        for key, child in node.items():
+        for key, child in node.named.items():
             value = PyDict_GetItemWithError(grads, key)
             if value != NULL:
                 found += 1
-                self._collect(child, <object>value)
+                self._collect(<_Node>child, <object>value)
         if found != len(grads):
-            surplus = [key for key in grads if key not in node]
-            raise ValueError(f"{self._label(node)}: must have only names of parameters ({', '.join(map(repr, node))}); got "
-                             f"also {', '.join(map(repr, surplus))}. Remove what has no parameter.")
+            surplus = [key for key in grads if key not in node.named]
+            raise ValueError(f"{self._label(node)}: must have only names of parameters ({', '.join(map(repr, node.named))}); "
+                             f"got also {', '.join(map(repr, surplus))}. Remove what has no parameter.")
         return 0
 
     cdef int _take(self, size_t i, given) except -1:
@@ -279,12 +319,16 @@ cdef class Plan:
         cdef fl_tensor *t = &self.tensors[i]
         cdef cnp.ndarray param = <cnp.ndarray>self.params[i]
         cdef cnp.ndarray grad = <cnp.ndarray>(given if cnp.PyArray_Check(given) else self._array_of(i, given))
-        if cnp.PyArray_DATA(param) != t.param or <size_t>cnp.PyArray_SIZE(param) != t.size \
-                or not cnp.PyArray_ISWRITEABLE(param):
-            self._refuse_param(i)
-        if cnp.PyArray_NDIM(grad) != cnp.PyArray_NDIM(param) or memcmp(
-                cnp.PyArray_DIMS(grad), cnp.PyArray_DIMS(param), cnp.PyArray_NDIM(param)*sizeof(cnp.npy_intp)) != 0:
+        cdef int d, n_dims = cnp.PyArray_NDIM(param)
+        cdef size_t size = 1
+        if cnp.PyArray_NDIM(grad) != n_dims:
             self._refuse_shape(i, grad)
+        for d in range(n_dims):
+            size *= cnp.PyArray_DIM(param, d)
+            if cnp.PyArray_DIM(grad, d) != cnp.PyArray_DIM(param, d):
+                self._refuse_shape(i, grad)
+        if cnp.PyArray_DATA(param) != t.param or size != t.size or not cnp.PyArray_ISWRITEABLE(param):
+            self._refuse_param(i)
         if cnp.PyArray_DESCR(grad) is cnp.PyArray_DESCR(param):
             t.grad_format = t.param_format
         else:
@@ -322,6 +366,8 @@ cdef class Plan:
                         f"Convert it with .astype({str(own)!r}).")
 
     cdef int _refuse_shape(self, size_t i, grad) except -1:
+        if <size_t>self.params[i].size != self.tensors[i].size:
+            self._refuse_param(i)
         raise ValueError(f"grads[{self.names[i]!r}]: must have the parameter's shape {self.params[i].shape}; got {grad.shape}. "
                          f"Check the formula, or the broadcasting in it.")
 
@@ -361,8 +407,8 @@ cdef class Plan:
 
     # ---- messages
 
-    def _label(self, node):
-        path = _path_of(self.structure, node, ())
+    def _label(self, _Node node):
+        path = self.structure.path_to(node)
         return f"grads[{'/'.join(path)!r}]" if path else "grads"
 
     def _report_nonfinite(self):
@@ -381,14 +427,3 @@ cdef class Plan:
             f"grads[{self.names[i]!r}]: must be finite; got {float(grad[where])} at index {where}, {count} of {grad.size} elements "
             f"not finite{others}. Nothing was changed. Look for the operation that made it, clip, or pass nonfinite=\"skip\".")
 
-
-def _path_of(structure, node, path):
-    """The keys that lead from a structure to one of its nodes, by identity."""
-    if structure is node:
-        return path
-    children = enumerate(structure) if isinstance(structure, list) else structure.items() if isinstance(structure, dict) else ()
-    for key, child in children:
-        found = _path_of(child, node, (*path, str(key)))
-        if found is not None:
-            return found
-    return None

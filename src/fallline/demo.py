@@ -1,0 +1,547 @@
+"""The demonstration: every optimizer of the lecture trains a network on handwritten digits, and descends a surface.
+
+`run` does it all and returns plain numbers; ``fallline demo`` prints them. The network's forward and backward pass are
+written by hand in NumPy, and training is a call of `fallline.train`, as in a program of one's own. All random numbers
+have fixed seeds.
+"""
+
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import optim, plot, problems, schedules
+from fallline.train import Epoch, History, train
+
+__all__ = ["METHODS", "Method", "init_network", "load_data", "loss_and_grad", "predict", "run"]
+
+Array = npt.NDArray[Any]
+
+EPOCHS = 60
+HIDDEN = 128
+SURFACE = problems.ravine
+SURFACE_STEPS = 80
+# Standard deviation of the noise that stands for drawing single samples: on the surface there are none to draw.
+SAMPLE_NOISE = 8.0
+
+_PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib", "rich": "rich"}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Say how an optimizer is used in the demonstration.
+
+    Attributes
+    ----------
+    group : str
+        The row of pictures it belongs to.
+    title, short : str
+        The lecture's name, and its abbreviation for curves.
+    name : str
+        Name in `fallline.optimizers`.
+    batch_size : int or None
+        Samples in a batch; None is the whole data.
+    digits, surface : dict
+        Hyperparameters for the digits and for the surface.
+    decay : bool
+        Let the learning rate on the digits fall to zero along half a cosine.
+    averaged : bool
+        The weights to use are the optimizer's average.
+    """
+
+    group: str
+    title: str
+    short: str
+    name: str
+    digits: dict[str, Any]
+    surface: dict[str, Any]
+    batch_size: int | None = 32
+    decay: bool = False
+    averaged: bool = False
+
+    def build(self, params: Any, options: dict[str, Any]) -> Any:
+        """Make the optimizer over `params`."""
+        return optim.optimizers()[self.name](params, **options)
+
+    def weights(self, optimizer: Any) -> Any:
+        """Return the weights to use."""
+        return optimizer.averaged() if self.averaged else optimizer.params
+
+
+_PLAIN, _ADAPTIVE, _FURTHER = "Gradient descent and momentum", "Adaptive learning rates", "Further optimizers"
+
+METHODS = (
+    Method(_PLAIN, "Gradient Descent", "Gradient Descent", "sgd", {"lr": 0.3}, {"lr": 0.075}, batch_size=None),
+    Method(_PLAIN, "Stochastic Gradient Descent", "SGD", "sgd", {"lr": 0.01}, {"lr": 0.02}, batch_size=1, decay=True),
+    Method(_PLAIN, "Mini-Batch SGD", "Mini-Batch SGD", "sgd", {"lr": 0.2}, {"lr": 0.05}),
+    Method(_PLAIN, "SGD with momentum", "SGD with momentum", "momentum", {"lr": 0.03}, {"lr": 0.01}, decay=True),
+    Method(_PLAIN, "Nesterov Accelerated Gradient", "NAG", "nesterov", {"lr": 0.03}, {"lr": 0.01}, decay=True),
+    Method(_ADAPTIVE, "AdaGrad", "AdaGrad", "adagrad", {"lr": 0.02}, {"lr": 1.0}),
+    Method(_ADAPTIVE, "AdaDelta", "AdaDelta", "adadelta", {"lr": 1.0}, {"lr": 1.0, "eps": 1e-2}),
+    Method(_ADAPTIVE, "RMSprop", "RMSprop", "rmsprop", {"lr": 1e-3}, {"lr": 0.1, "alpha": 0.9}, decay=True),
+    Method(_ADAPTIVE, "Adam", "Adam", "adam", {"lr": 2e-3}, {"lr": 0.2}, decay=True),
+    Method(
+        _FURTHER,
+        "AdamW",
+        "AdamW",
+        "adamw",
+        {"lr": 2e-3, "weight_decay": 0.1},
+        {"lr": 0.2, "weight_decay": 0.1},
+        decay=True,
+    ),
+    Method(_FURTHER, "NAdam", "NAdam", "nadam", {"lr": 2e-3}, {"lr": 0.2}, decay=True),
+    Method(_FURTHER, "AdaBelief", "AdaBelief", "adabelief", {"lr": 2e-3}, {"lr": 0.2}, decay=True),
+    Method(
+        _FURTHER,
+        "Lion",
+        "Lion",
+        "lion",
+        {"lr": 3e-4, "weight_decay": 1.0},
+        {"lr": schedules.cosine(0.12, total=SURFACE_STEPS)},
+        decay=True,
+    ),
+    Method(
+        _FURTHER,
+        "Schedule-Free AdamW",
+        "Schedule-Free",
+        "schedulefreeadamw",
+        {"lr": 3e-3, "weight_decay": 0.1, "warmup_steps": 100},
+        {"lr": 0.5},
+        averaged=True,
+    ),
+)
+
+
+# The digits and the network
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Hold images as rows, float32, and their digits, split for training and testing."""
+
+    X: Array
+    y: Array
+    X_test: Array
+    y_test: Array
+
+
+def load_data() -> Data:
+    """Load scikit-learn's handwritten digits, a quarter of them held out, and scale the pixels.
+
+    Returns
+    -------
+    Data
+        Rows of 64 pixels with mean 0 and standard deviation 1 over the training images, dtype float32.
+
+    References
+    ----------
+    Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, digits = load_digits(return_X_y=True)
+    split = train_test_split(pixels, digits, test_size=0.25, stratify=digits, random_state=0)
+    mean, deviation = split[0].mean(), split[0].std()
+    X, X_test = [((part - mean) / deviation).astype(np.float32) for part in split[:2]]
+    return Data(X, split[2], X_test, split[3])
+
+
+def init_network(inputs: int, hidden: int, classes: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Draw the weights of a two-layer network.
+
+    Returns
+    -------
+    dict of str to ndarray of float32
+        ``W1`` (inputs, hidden), ``b1`` (hidden,), ``W2`` (hidden, classes), ``b2`` (classes,).
+
+    References
+    ----------
+    He, Zhang, Ren & Sun (2015), Delving deep into rectifiers, arXiv:1502.01852 (the scale of the weights).
+    """
+    params = {
+        "W1": rng.standard_normal((inputs, hidden)) * math.sqrt(2 / inputs),
+        "b1": np.zeros(hidden),
+        "W2": rng.standard_normal((hidden, classes)) * math.sqrt(1 / hidden),
+        "b2": np.zeros(classes),
+    }
+    return {name: weights.astype(np.float32) for name, weights in params.items()}
+
+
+def _forward(params: dict[str, Array], X: Array) -> tuple[Array, Array]:
+    hidden = np.maximum(X @ params["W1"] + params["b1"], 0)
+    return hidden, hidden @ params["W2"] + params["b2"]
+
+
+def loss_and_grad(params: dict[str, Array], X: Array, y: Array) -> tuple[Any, dict[str, Array]]:
+    """Compute the mean cross-entropy over a batch and its gradient: the forward pass, then the backward pass.
+
+    Parameters
+    ----------
+    params : dict
+        As made by `init_network`.
+    X : ndarray, shape (samples, inputs)
+    y : ndarray of int, shape (samples,)
+
+    Returns
+    -------
+    loss : scalar
+    grads : dict of ndarrays like `params`
+    """
+    hidden, scores = _forward(params, X)
+    scores -= scores.max(axis=1, keepdims=True)
+    exp = np.exp(scores)
+    total = exp.sum(axis=1, keepdims=True)
+    rows = np.arange(len(y))
+    loss = (np.log(total[:, 0]) - scores[rows, y]).mean()
+
+    # The derivative of the loss by the scores is softmax minus one-hot.
+    d_scores = exp / total
+    d_scores[rows, y] -= 1
+    d_scores /= len(y)
+    d_hidden = (d_scores @ params["W2"].T) * (hidden > 0)
+    grads = {
+        "W1": X.T @ d_hidden,
+        "b1": d_hidden.sum(axis=0),
+        "W2": hidden.T @ d_scores,
+        "b2": d_scores.sum(axis=0),
+    }
+    return loss, grads
+
+
+def predict(params: dict[str, Array], X: Array) -> Array:
+    """Return the most likely class of each row.
+
+    Returns
+    -------
+    ndarray of int, shape (samples,)
+    """
+    digits: Array = _forward(params, X)[1].argmax(axis=1)
+    return digits
+
+
+# Training and descending
+
+
+def _train(
+    method: Method, data: Data, epochs: int, seed: int, report: Callable[[Epoch], None]
+) -> tuple[dict[str, Any], History]:
+    params = init_network(data.X.shape[1], HIDDEN, 10, np.random.default_rng(seed))
+    options = dict(method.digits)
+    if method.decay:
+        steps = epochs * math.ceil(len(data.X) / (method.batch_size or len(data.X)))
+        options["lr"] = schedules.cosine(options["lr"], total=steps)
+    optimizer = method.build(params, options)
+    with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told in the table
+        history = train(
+            loss_and_grad,
+            params,
+            (data.X, data.y),
+            optimizer=optimizer,
+            batch_size=method.batch_size,
+            epochs=epochs,
+            rng=seed,
+            callbacks=report,
+        )
+        return _result(method, method.weights(optimizer), data, history), history
+
+
+def _result(method: Method, weights: dict[str, Array], data: Data, history: History) -> dict[str, Any]:
+    loss = float(loss_and_grad(weights, data.X, data.y)[0])
+    return {
+        "optimizer": method.title,
+        "name": method.name,
+        "batch_size": method.batch_size,
+        "lr": method.digits["lr"],
+        "decay": "cosine" if method.decay else None,
+        "loss": loss if math.isfinite(loss) and history.stopped != "non-finite loss" else None,
+        "accuracy": float((predict(weights, data.X_test) == data.y_test).mean()),
+        "epochs": history.epochs,
+        "steps": history.steps,
+        "seconds": history.seconds,
+        "seconds_per_step": history.seconds / max(1, history.steps),
+        "optimizer_share": history.optimizer_seconds / history.seconds,
+        "stopped": history.stopped,
+    }
+
+
+def _descend(method: Method, steps: int = SURFACE_STEPS) -> Array:
+    """Return the points an optimizer visits on the surface, shape (steps + 1, 2)."""
+    point = np.array(SURFACE.start)
+    noise = 0.0 if method.batch_size is None or method.name != "sgd" else SAMPLE_NOISE / math.sqrt(method.batch_size)
+    rng = np.random.default_rng(1)
+    optimizer = method.build(point, method.surface)
+    path = [point.copy()]
+    for _ in range(steps):
+        optimizer.step(SURFACE.gradient(point) + noise * rng.standard_normal(2))
+        path.append(np.array(method.weights(optimizer)))
+    return np.array(path)
+
+
+# Pictures
+
+
+def _groups() -> dict[str, list[Method]]:
+    groups: dict[str, list[Method]] = {}
+    for method in METHODS:
+        groups.setdefault(method.group, []).append(method)
+    return groups
+
+
+def _draw_losses(curves: dict[str, Array]) -> Any:
+    """Draw one panel for each group of optimizers, the others' curves faintly behind."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    for ax, (group, methods) in zip(figure.subplots(1, 3, sharex=True, sharey=True), _groups().items(), strict=True):
+        own = {method.short: curves[method.title] for method in methods if method.title in curves}
+        others = [curve for title, curve in curves.items() if title not in {method.title for method in methods}]
+        if own:
+            plot.losses(own, ax, background=others, xlabel="passes over the digits")
+        ax.label_outer()
+        ax.set_title(group)
+    figure.suptitle("Learning to read digits: training loss of each optimizer", fontweight="bold", fontsize=14)
+    return figure
+
+
+def _draw_descent(paths: dict[str, Array]) -> Any:
+    """Draw one panel for each optimizer, one row for each group."""
+    from matplotlib.figure import Figure
+
+    groups = _groups()
+    figure = Figure(figsize=(15, 7.6), layout="constrained")
+    grid = figure.subplots(3, 5, sharex=True, sharey=True)
+    for row, methods in zip(grid, groups.values(), strict=True):
+        for ax in row[len(methods) :]:
+            _explain(ax)
+        for ax, method in zip(row, methods, strict=False):
+            path = paths[method.title]
+            plot.descent(SURFACE, {method.title: path}, ax)
+            ax.set_title(method.title)
+            ax.text(0.97, 0.05, f"$f = {_power_of_ten(SURFACE(path[-1]))}$", transform=ax.transAxes, ha="right")
+            ax.label_outer()
+    figure.suptitle(
+        f"{SURFACE_STEPS} steps of each optimizer down a ravine, f(x, y) = (x² + 25y²)/2, from the circle to the star",
+        fontweight="bold",
+        fontsize=14,
+    )
+    return figure
+
+
+def _power_of_ten(value: float) -> str:
+    digits, exponent = f"{value:.0e}".split("e")
+    return rf"{digits} \times 10^{{{int(exponent)}}}"
+
+
+def _explain(ax: Any) -> None:
+    """Use an empty panel for what a reader should know."""
+    ax.set_axis_off()
+    ax.text(
+        0.02,
+        0.97,
+        "A marker is a step, and f the value\n"
+        "after the last. From one contour to\n"
+        "the next, f grows by one factor.\n\n"
+        "There are no samples to draw. Noise\n"
+        "on the gradient stands for drawing\n"
+        "one in SGD, and the noise of a mean\n"
+        "for drawing 32 in Mini-Batch SGD.",
+        transform=ax.transAxes,
+        va="top",
+        linespacing=1.4,
+        in_layout=False,
+    )
+
+
+# Progress
+
+
+class _Lines:
+    """Report on standard error in plain lines, one for each optimizer: for logs and pipes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def start(self, method: Method, epochs: int) -> Callable[[Epoch], None]:
+        print(f"{method.title:<30}", end="", file=sys.stderr, flush=True)
+        return lambda epoch: None
+
+    def finish(self, result: dict[str, Any]) -> None:
+        print(_outcome(result), file=sys.stderr, flush=True)
+
+
+class _Bars:
+    """Report on standard error with live bars, one for each optimizer."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        console = Console(stderr=True)
+        self.wide = console.width >= 76
+        text = TextColumn("{task.description}"), TextColumn("{task.fields[outcome]}", markup=False)
+        # Refreshed after epochs: a thread that draws would take turns with the training, and be in its times.
+        self.progress = Progress(
+            text[0], BarColumn(24 if self.wide else 6), text[1], console=console, auto_refresh=False
+        )
+        self.next_drawing = 0.0
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.progress.stop()
+
+    def start(self, method: Method, epochs: int) -> Callable[[Epoch], None]:
+        self.task = self.progress.add_task(method.title if self.wide else method.short, total=epochs, outcome="")
+
+        def report(epoch: Epoch) -> None:
+            self.progress.update(self.task, completed=epoch.epoch, outcome=f"loss {epoch.loss:.4f}")
+            if time.perf_counter() >= self.next_drawing:
+                self.progress.refresh()
+                self.next_drawing = time.perf_counter() + 0.1
+
+        return report
+
+    def finish(self, result: dict[str, Any]) -> None:
+        self.progress.update(self.task, outcome=_outcome(result) if self.wide else f"{result['accuracy']:.3f}")
+        self.progress.refresh()
+
+
+def _outcome(result: dict[str, Any]) -> str:
+    loss = "diverged" if result["loss"] is None else f"loss {result['loss']:.4f}"
+    return f"{loss}  accuracy {result['accuracy']:.3f}  {result['seconds']:.1f} s"
+
+
+# All together
+
+
+def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCHS, seed: int = 0) -> dict[str, Any]:
+    """Train with every optimizer, descend the surface with every optimizer, and draw both.
+
+    Progress goes to standard error. Ctrl-C ends the training; what was done until then is kept and drawn.
+
+    Parameters
+    ----------
+    output : path, default "fallline-demo"
+        Folder for the pictures, made if there is none.
+    epochs : int, default 60
+        Passes over the digits, the same for every optimizer.
+    seed : int, default 0
+        Seed of the initial weights and of the shuffles.
+
+    Returns
+    -------
+    dict
+        Numbers and strings only, ready for JSON: "results" and "surface" (lists, one dict for each optimizer),
+        "pictures" (paths by name), "interrupted", and the circumstances.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` is not positive.
+    OSError
+        If `output` cannot be written to.
+    ModuleNotFoundError
+        If scikit-learn, matplotlib or rich is missing.
+
+    Examples
+    --------
+    >>> from fallline import demo
+    >>> results = demo.run("pictures")  # doctest: +SKIP
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs: must be positive; got {epochs}. Pass a number of passes over the digits.")
+    _require_extras()
+    folder = _writable(output)
+    began = time.perf_counter()
+    data = load_data()
+    results, curves, interrupted = _train_all(data, epochs, seed)
+    paths = {method.title: _descend(method) for method in METHODS}
+    pictures = _draw(folder, curves, paths)
+    return {
+        "data": {"name": "digits of scikit-learn", "train": len(data.X), "test": len(data.X_test)},
+        "network": {"inputs": data.X.shape[1], "hidden": HIDDEN, "classes": 10},
+        "epochs": epochs,
+        "seed": seed,
+        "results": results,
+        "surface": [
+            {"optimizer": title, "steps": len(path) - 1, "value": float(SURFACE(path[-1]))}
+            for title, path in paths.items()
+        ],
+        "pictures": {name: str(path) for name, path in pictures.items()},
+        "interrupted": interrupted,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _train_all(data: Data, epochs: int, seed: int) -> tuple[list[dict[str, Any]], dict[str, Array], bool]:
+    """Return the results, the loss curves by title, and whether Ctrl-C cut them short."""
+    from threadpoolctl import threadpool_limits
+
+    results: list[dict[str, Any]] = []
+    curves: dict[str, Array] = {}
+    # One thread: these matrices are small, and the numbers must not depend on how many cores there are.
+    with threadpool_limits(1, user_api="blas"), _Bars() if sys.stderr.isatty() else _Lines() as show:
+        try:
+            for method in METHODS:
+                result, history = _train(method, data, epochs, seed, show.start(method, epochs))
+                show.finish(result)
+                results.append(result)
+                if history.epochs:
+                    curves[method.title] = history.epoch_loss
+                if history.stopped == "interrupted":
+                    return results, curves, True
+        except KeyboardInterrupt:  # between two calls of train, which would have kept its own results
+            return results, curves, True
+    return results, curves, False
+
+
+def _draw(folder: Path, curves: dict[str, Array], paths: dict[str, Array]) -> dict[str, Path]:
+    import matplotlib
+
+    pictures = {}
+    with matplotlib.rc_context(plot.STYLE):
+        if curves:
+            pictures["losses"] = folder / "losses.png"
+            _draw_losses(curves).savefig(pictures["losses"])
+        pictures["descent"] = folder / "descent.png"
+        _draw_descent(paths).savefig(pictures["descent"])
+    return pictures
+
+
+def _require_extras() -> None:
+    missing = [package for module, package in _PACKAGES.items() if find_spec(module) is None]
+    if missing:
+        raise ModuleNotFoundError(
+            f"demo: {', '.join(_PACKAGES.values())} must be installed; got no {', '.join(missing)}. "
+            'Run: pip install "fallline[demo]"'
+        )
+
+
+def _writable(output: str | os.PathLike[str]) -> Path:
+    """Make the folder, and try it before the training rather than after."""
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"output: must be a folder that can be written to; got {str(folder)!r} ({error.strerror}). "
+            "Choose another with --output DIR."
+        ) from None
+    return folder
