@@ -84,9 +84,9 @@ static void dither_float16(uint16_t *restrict out, const float *restrict in, uin
 {
     for (size_t i = 0; i < n; i++) {
         const uint32_t bits = BITS(in[i]), a = bits & 0x7fffffffu, random = DRAW(i);
-        const float units = FLOAT(a < 0x38800000u ? a : 0)*0x1p24f; /* exact: below 2^10 */
-        const int32_t whole = (int32_t)units;
-        const uint32_t subnormal = (uint32_t)(whole + ((float)(random >> 8)*0x1p-24f < units - (float)whole));
+        /* A fixed-point number with 21 bits after the point, counting float16's smallest number; smaller bits are cut off. */
+        const int32_t fixed = (int32_t)(FLOAT(a < 0x38800000u ? a : 0)*0x1p45f);
+        const uint32_t subnormal = ((uint32_t)fixed + (random >> 11)) >> 21;
         out[i] = FLOAT16(a, bits & 0x80000000u, a + (random >> 19), subnormal);
     }
 }

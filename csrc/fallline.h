@@ -25,7 +25,7 @@ enum {
     FL_MAX_HYPERS = 8,     /* hyperparameters in a rule */
     FL_MAX_CONSTANTS = 16, /* hyperparameters and derived constants */
     FL_MAX_DIMS = 64,      /* as NumPy */
-    FL_SPAN = 32768,       /* elements: the unit of scheduling and of summation; a span lies in one tensor */
+    FL_SPAN = 8192,        /* elements: the unit of summation, so part of a norm's bits; a span lies in one tensor */
     FL_BLOCK = 1024        /* elements: what passes through the first-level cache when a span is not stepped in place */
 };
 

@@ -1,7 +1,6 @@
 /* A model's tensors as one flat plan, and the step over it.
  *
- * The tensors are cut once into spans of at most FL_SPAN elements, and spans are gathered into tasks of about that size, which
- * the threads share. A step has up to four passes over the spans: the check and the norm of the gradients (a pass only if the
+ * The tensors are cut once into spans of at most FL_SPAN elements, and spans are gathered into tasks, which the threads share. A step has up to four passes over the spans: the check and the norm of the gradients (a pass only if the
  * policy or clip_norm asks), the constants of every tensor (serial, in double), the norms of a rule that has some, the step.
  * Nothing is written before the first pass is done.
  *
@@ -11,6 +10,13 @@
 #include "layout.h"
 #include <stdatomic.h>
 #include <stdlib.h>
+
+enum {                      /* elements, measured */
+    LEAST_TASK = 4096,      /* a task outweighs being handed out */
+    LARGEST_TASK = 1 << 18, /* a few megabytes */
+    TASKS = 32,             /* aimed at between these two */
+    PARALLEL = 1 << 16      /* a plan of fewer is stepped before a sleeping thread wakes */
+};
 
 typedef struct {
     size_t tensor, start, n;
@@ -59,6 +65,8 @@ static int is_half(fl_format format) { return format == FL_FLOAT16 || format == 
 static int is_active(const fl_plan *plan, const fl_tensor *t) { return t->grad != NULL && !plan->groups[t->group].frozen; }
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- building ---- */
 
@@ -109,15 +117,18 @@ static size_t cut(fl_plan *plan, size_t i, size_t n_spans)
     return n_spans;
 }
 
+/* Enough tasks that threads finish together, and large enough ones that memory is read in long runs. */
 static void gather_tasks(fl_plan *plan)
 {
+    const size_t total = plan->first_element[plan->n_tensors];
+    const size_t wanted = larger(LEAST_TASK, smaller(total/TASKS, LARGEST_TASK));
     size_t elements = 0;
     plan->n_tasks = 0;
     for (size_t i = 0; i < plan->n_spans; i++) {
         if (elements == 0)
             plan->tasks[plan->n_tasks++] = i;
         elements += plan->spans[i].n;
-        if (elements >= FL_SPAN/2)
+        if (elements >= wanted)
             elements = 0;
     }
     plan->tasks[plan->n_tasks] = plan->n_spans;
@@ -265,7 +276,9 @@ static void check_task(void *context, size_t task)
 
 static void run(fl_pass *pass, void (*task)(void *context, size_t i))
 {
-    fl_pool_run(pass->settings->threads, pass->plan->n_tasks, task, pass);
+    const fl_plan *plan = pass->plan;
+    const size_t threads = plan->first_element[plan->n_tensors] < PARALLEL ? 1 : pass->settings->threads;
+    fl_pool_run(threads, plan->n_tasks, task, pass);
 }
 
 static double total_of_sums(const fl_plan *plan)

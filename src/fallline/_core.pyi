@@ -1,9 +1,9 @@
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-_Array = npt.NDArray[Any]
+_Array: TypeAlias = npt.NDArray[Any]
 
 def instruction_sets() -> dict[str, bool]: ...
 def instruction_set() -> str: ...

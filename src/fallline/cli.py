@@ -202,8 +202,9 @@ def _demo(arguments: argparse.Namespace) -> Answer:
 
 def _optimizers(arguments: argparse.Namespace) -> Answer:
     data: list[dict[str, Any]] = []
+    common = inspect.signature(fallline.Optimizer).parameters
     for name, kind in fallline.optimizers().items():
-        own = [p for p in inspect.signature(kind).parameters.values() if p.default is not p.empty]
+        own = [p for p in inspect.signature(kind).parameters.values() if p.name not in common]
         data.append(
             {
                 "name": name,

@@ -31,6 +31,7 @@ class Field:
 
     name: str
     live = True  # may be assigned after the optimizer was built
+    common = False  # belongs to the base class: the same for all optimizers
 
     def __init__(self, default: Any, kw_only: bool, in_groups: bool) -> None:
         self.default = default
@@ -250,7 +251,9 @@ class Declared:
         super().__init_subclass__(**kwargs)
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
         inherited = {name: field for name, field in cls._fields.items() if isinstance(getattr(cls, name), Field)}
-        cls._fields = inherited | own
+        for field in own.values():
+            field.common = Declared in cls.__bases__
+        cls._fields = dict(sorted((inherited | own).items(), key=lambda item: (item[1].common, item[1].kw_only)))
         ordered = sorted(cls._fields.values(), key=lambda field: field.kw_only)
         kinds = inspect.Parameter
         cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

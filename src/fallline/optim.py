@@ -10,7 +10,7 @@ In the docstrings, :math:`\theta` is the parameter, :math:`g` the gradient, :mat
 a number or a schedule (`fallline.schedules`). All classes share the options that `Optimizer` documents.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -111,7 +111,9 @@ class SGD(Optimizer):
 
 
 class Momentum(SGD):
-    r"""Gradient descent with momentum (the heavy ball): `SGD` with ``momentum=0.9``.
+    r"""SGD with momentum: keep part of the last step, as a heavy ball does.
+
+    It is `SGD` with ``momentum=0.9``:
 
     .. math:: b \leftarrow \mu b + (1-\tau) g, \qquad \theta \leftarrow \theta - \eta b
 
@@ -151,7 +153,9 @@ class Momentum(SGD):
 
 
 class Nesterov(SGD):
-    r"""Nesterov's accelerated gradient: `SGD` with ``momentum=0.9, nesterov=True``.
+    r"""Nesterov accelerated gradient: momentum that takes the gradient of where it is about to be.
+
+    It is `SGD` with ``momentum=0.9, nesterov=True``:
 
     .. math:: b \leftarrow \mu b + g, \qquad \theta \leftarrow \theta - \eta (g + \mu b)
 
@@ -383,7 +387,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    r"""Adam with decoupled weight decay.
+    r"""AdamW: Adam with decoupled weight decay.
 
     .. math:: \theta \leftarrow (1 - \eta\lambda)\, \theta, \quad\text{then a step of Adam}
 

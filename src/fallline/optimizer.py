@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fallline import _core, checkpoint, trees
-from fallline.hyper import Choice, Declared, Field, Hyper, Number, Threads, choice, hyper, seed, threads
+from fallline.hyper import Choice, Declared, Field, Hyper, Number, choice, hyper, seed, threads
 from fallline.params import check_params
 from fallline.shelf import Shelf
 
@@ -118,14 +118,24 @@ class Optimizer(Declared):
         self._common = {name: value for name, value in given.items() if not self._fields[name].in_groups}
         defaults = {name: value for name, value in given.items() if self._fields[name].in_groups}
         defaults |= {name: field.default for name, field in _IN_GROUPS_ONLY.items()}
-        if trees.is_groups(params):
-            self.params = [group["params"] for group in params]
+        self._grouped = trees.is_groups(params)
+        if self._grouped:
+            self._params = [group["params"] for group in params]
             self._settings = [defaults | self._own_settings(i, group) for i, group in enumerate(params)]
         else:
-            self.params = params
+            self._params = params
             self._settings = [defaults]
-        self._grouped = trees.is_groups(params)
         self._build()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse names that are no hyperparameter, which would change nothing."""
+        if not name.startswith("_") and not isinstance(getattr(type(self), name, None), Field):
+            live = ", ".join(name for name, field in self._fields.items() if field.live)
+            raise AttributeError(
+                f"{type(self).__name__}.{name}: must be a hyperparameter to be assigned ({live}); got {name!r}. "
+                f"Check the spelling."
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def _group_fields(cls) -> dict[str, Field]:
@@ -143,10 +153,10 @@ class Optimizer(Declared):
         return {name: fields[name].check(owner, value) for name, value in group.items() if name != "params"}
 
     def _build(self) -> None:
-        named = list(trees.leaves(self.params))
+        named = list(trees.leaves(self._params))
         check_params(named)
         self._check_settings()
-        structure, _ = trees.numbered(self.params)
+        structure, _ = trees.numbered(self._params)
         group_of = [i for i, tree in enumerate(self._group_trees()) for _ in trees.leaves(tree)]
         self._built = self.rule
         self._single = any(array.dtype != np.float64 for _, array in named)
@@ -156,7 +166,7 @@ class Optimizer(Declared):
         self._place(named, group_of)
 
     def _group_trees(self) -> list[Any]:
-        return list(self.params) if self._grouped else [self.params]
+        return list(self._params) if self._grouped else [self._params]
 
     def _place(self, named: list[tuple[str, np.ndarray]], group_of: list[int]) -> None:
         """Allocate the state of every tensor and hand all of it to the plan."""
@@ -335,6 +345,11 @@ class Optimizer(Declared):
         return field.at(type(self).__name__, value, self.steps) if isinstance(field, Hyper) else value
 
     @property
+    def params(self) -> Any:
+        """The parameters, in the structure they were given in; of groups, a list of theirs."""
+        return self._params
+
+    @property
     def groups(self) -> list[Group]:
         """The parameter groups; one, if none were given."""
         return [Group(self, i) for i in range(len(self._settings))]
@@ -368,8 +383,8 @@ class Optimizer(Declared):
     def grads(self) -> Any:
         """Gradient buffers like the parameters, zero at first: fill them, then call `step` without argument."""
         if self._own_grads is None:
-            arrays = iter([array for _, array in trees.leaves(self.params)])
-            self._own_grads = trees.rebuild(self.params, lambda: np.zeros_like(next(arrays)))
+            arrays = iter([array for _, array in trees.leaves(self._params)])
+            self._own_grads = trees.rebuild(self._params, lambda: np.zeros_like(next(arrays)))
         return self._own_grads
 
     def _filled_grads(self) -> Any:
@@ -403,9 +418,9 @@ class Optimizer(Declared):
         They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD,
         schedule-free).
         """
-        named = list(trees.leaves(self.params))
+        named = list(trees.leaves(self._params))
         averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in named])
-        return trees.rebuild(self.params, lambda: next(averages))
+        return trees.rebuild(self._params, lambda: next(averages))
 
     def _average_of(self, name: str, param: np.ndarray) -> np.ndarray:
         if self.ema is None:
@@ -455,18 +470,18 @@ class Optimizer(Declared):
 
         The file is written aside, synced and renamed: an interrupted save leaves the old file as it was.
         """
-        checkpoint.write(path, self.state_dict(), dict(trees.leaves(self.params)))
+        checkpoint.write(path, self.state_dict(), dict(trees.leaves(self._params)))
 
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote, into the parameters and the state; all of it, or nothing and an error."""
         state_dict, params = checkpoint.read(path)
-        checkpoint.check_params(dict(trees.leaves(self.params)), params)
+        checkpoint.check_params(dict(trees.leaves(self._params)), params)
         self.load_state_dict(state_dict)
-        for name, array in trees.leaves(self.params):
+        for name, array in trees.leaves(self._params):
             array[...] = params[name]
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("params", "_common", "_settings", "_grouped", "_own_grads")
+        kept = ("_params", "_common", "_settings", "_grouped", "_own_grads")
         return {name: getattr(self, name) for name in kept} | {"state_dict": self.state_dict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -477,10 +492,9 @@ class Optimizer(Declared):
         self._own_grads = own_grads
 
     def __repr__(self) -> str:
-        arrays = [array for _, array in trees.leaves(self.params)]
+        arrays = [array for _, array in trees.leaves(self._params)]
         count = f"{len(arrays)} {'array' if len(arrays) == 1 else 'arrays'}, {sum(a.size for a in arrays)} elements"
-        ordered = sorted(self._fields.items(), key=lambda item: item[0] in Optimizer._fields)
-        shown = {name: self._shown(name, f) for name, f in ordered}
+        shown = {name: self._shown(name, f) for name, f in self._fields.items()}
         arguments = ", ".join(f"{name}={text}" for name, text in shown.items() if text is not None)
         steps = f"{self.steps} {'step' if self.steps == 1 else 'steps'}"
         return f"{type(self).__name__}({arguments}) on {count}, {steps} done"
@@ -488,7 +502,7 @@ class Optimizer(Declared):
     def _shown(self, name: str, field: Field) -> str | None:
         """Return what repr shows of a field: hyperparameters always, options where they are not the default."""
         given = [s[name] for s in self._settings] if field.in_groups else [self._common[name]]
-        is_option = isinstance(field, (Choice, Threads)) or name in Optimizer._fields
+        is_option = isinstance(field, Choice) or field.common
         if name == "rng" or (is_option and all(value == field.default for value in given)):
             return None
         return repr(given[0]) if all(value == given[0] for value in given) else "/".join(map(repr, given))

@@ -79,16 +79,15 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     config: dict[str, Any] = {
         "version": __version__,
         "instruction_set": _core.instruction_set(),
-        "instruction_sets": {
-            name: "yes" if supported else "not on this machine" for name, supported in _core.instruction_sets().items()
-        },
+        "instruction_sets": _core.instruction_sets(),
         "threads": get_num_threads(),
         "numpy": np.__version__,
         "python": sys.version.split()[0],
     }
     if mode == "dict":
         return config
-    sets = ", ".join(f"{name} ({has})" for name, has in config["instruction_sets"].items())
+    has = config["instruction_sets"]
+    sets = ", ".join(name if has[name] else f"{name} (not on this machine)" for name in has)
     print(
         f"fallline {config['version']}\n"
         f"  instruction set  {config['instruction_set']}, of {sets}; FALLLINE_ISA forces one\n"

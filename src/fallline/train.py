@@ -10,7 +10,7 @@ import itertools
 import math
 import operator
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from numbers import Real
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Epoch", "History", "StopTraining", "batches", "train"]
 
 _OPTIONAL = "None or a positive integer"
+_GATHERED_BYTES = 2**16
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 
 
@@ -86,9 +87,10 @@ def batches(
 
     Notes
     -----
-    Shuffled batches are new C-contiguous arrays that own their memory: write into them, keep them. With
-    ``shuffle=False`` batches are views, and with ``size=None`` they are the data themselves, not shuffled: nothing is
-    copied, and writing into them writes into the data. A memory-mapped array is read batch by batch.
+    Shuffled batches are copies that share memory with nothing else, C-contiguous: write into them, keep them. (Small
+    ones are cut from 64 KiB that are gathered at once.) With ``shuffle=False`` batches are views, and with
+    ``size=None`` they are the data themselves, not shuffled: nothing is copied, and writing into them writes into the
+    data. A memory-mapped array is read batch by batch.
 
     Examples
     --------
@@ -166,21 +168,23 @@ class Batches:
         return float((samples / samples.sum() * losses).sum())
 
     def _gather(self, order: npt.NDArray[np.intp]) -> Iterator[tuple[Array, ...]]:
-        rows: Iterable[Array] = order[: self._full].reshape(-1, self.size)
+        # Several batches at once, because gathering costs more than a small batch. All of it is handed out once.
+        size, row_bytes = self.size, sum(a.nbytes for a in self.arrays) // self.samples
+        many = max(1, _GATHERED_BYTES // (size * max(1, row_bytes))) * size
+        for start in range(0, self._full, many):
+            rows = order[start : min(start + many, self._full)]
+            blocks = [_take(a, rows).reshape(len(rows) // size, size, *a.shape[1:]) for a in self.arrays]
+            yield from zip(*blocks, strict=True)
         if self._rest:
-            rows = itertools.chain(rows, [order[self._full :]])
-        # map and zip instead of a loop, which would cost as much as the indexing when a batch is one sample.
-        indices = itertools.tee(rows, len(self.arrays))
-        axis = itertools.repeat(0)
-        return zip(*[map(_taker(a), i, axis) for a, i in zip(self.arrays, indices, strict=True)], strict=False)
+            yield tuple([_take(a, order[self._full :]) for a in self.arrays])
 
 
-def _taker(samples: Array) -> Callable[[Array, int], Array]:
-    """Return the function of (indices, axis 0) that gathers rows into a new C-contiguous array."""
+def _take(samples: Array, rows: npt.NDArray[np.intp]) -> Array:
+    """Gather rows into a new C-contiguous array."""
     if samples.flags.c_contiguous and samples.flags.aligned:
-        return samples.take
+        return samples.take(rows, axis=0)
     # take() would first copy the whole of such an array, for every batch anew.
-    return lambda indices, _: np.ascontiguousarray(samples[indices])
+    return np.ascontiguousarray(samples[rows])
 
 
 def _samples(caller: str, arrays: Sequence[npt.ArrayLike]) -> tuple[Array, ...]:
