@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from fallline import schedules
+from fallline import problems, schedules
 from fallline.optim import (
     ADOPT,
     ASGD,
@@ -33,7 +33,7 @@ from fallline.optim import (
 )
 from fallline.optimizer import Optimizer
 from fallline.runtime import get_num_threads, set_num_threads, show_config
-from fallline.train import batches, train
+from fallline.train import Epoch, History, StopTraining, batches, train
 
 __all__ = [
     "ADOPT",
@@ -50,6 +50,8 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adan",
+    "Epoch",
+    "History",
     "Lion",
     "Momentum",
     "NAdam",
@@ -61,10 +63,12 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Signum",
+    "StopTraining",
     "Yogi",
     "batches",
     "get_num_threads",
     "optimizers",
+    "problems",
     "schedules",
     "set_num_threads",
     "show_config",

@@ -774,7 +774,7 @@ class AdEMAMix(Optimizer):
 
 
 class ADOPT(Optimizer):
-    r"""ADOPT: Adam that converges with any :math:`\beta_2`, by dividing by the second moment of the steps before.
+    r"""ADOPT: Adam that converges with any second decay, by dividing by the second moment of the steps before.
 
     .. math:: m \leftarrow \operatorname{EMA}\Bigl(\operatorname{clip}\Bigl(\frac{g}{\max(\sqrt{v}, \epsilon)},
               \pm (t-1)^{1/4}\Bigr); \beta_1\Bigr), \quad \theta \leftarrow \theta - \eta m, \quad

@@ -335,12 +335,10 @@ class Optimizer(Declared):
         group : int
             Number of the parameter group.
         """
-        fields = self._fields | _IN_GROUPS_ONLY
-        if name not in fields:
-            raise ValueError(
-                f"current(name): must be a hyperparameter ({', '.join(fields)}); got {name!r}. Check the spelling."
-            )
-        field = fields[name]
+        field = self._fields.get(name) or _IN_GROUPS_ONLY.get(name)
+        if field is None:
+            known = ", ".join([*self._fields, *_IN_GROUPS_ONLY])
+            raise ValueError(f"current(name): must be a hyperparameter ({known}); got {name!r}. Check the spelling.")
         value = self._settings[group][name] if field.in_groups else self._common[name]
         return field.at(type(self).__name__, value, self.steps) if isinstance(field, Hyper) else value
 
