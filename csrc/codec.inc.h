@@ -44,12 +44,16 @@ static void encode_bfloat16(uint16_t *restrict out, const float *restrict in, si
     }
 }
 
+/* The sum with noise, but no larger than the largest finite number where rounding to nearest stays finite. */
+#define DITHERED(magnitude, noise, overflow, largest) \
+    ((magnitude) < (overflow) && (magnitude) + (noise) > (largest) ? (largest) : (magnitude) + (noise))
+
 static void dither_bfloat16(uint16_t *restrict out, const float *restrict in, uint64_t key, uint64_t counter, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint32_t a = BITS(in[i]);
-        const uint32_t noise = (a & 0x7f800000u) == 0x7f800000u ? 0 : DRAW(i) >> 16;
-        out[i] = BFLOAT16(a, a + noise);
+        const uint32_t bits = BITS(in[i]), a = bits & 0x7fffffffu;
+        const uint32_t noise = a >= 0x7f800000u ? 0 : DRAW(i) >> 16;
+        out[i] = BFLOAT16(bits, (bits & 0x80000000u) | DITHERED(a, noise, 0x7f7f8000u, 0x7f7fffffu));
     }
 }
 
@@ -87,12 +91,13 @@ static void dither_float16(uint16_t *restrict out, const float *restrict in, uin
         /* A fixed-point number with 21 bits after the point, counting float16's smallest number; smaller bits are cut off. */
         const int32_t fixed = (int32_t)(FLOAT(a < 0x38800000u ? a : 0)*0x1p45f);
         const uint32_t subnormal = ((uint32_t)fixed + (random >> 11)) >> 21;
-        out[i] = FLOAT16(a, bits & 0x80000000u, a + (random >> 19), subnormal);
+        out[i] = FLOAT16(a, bits & 0x80000000u, DITHERED(a, random >> 19, 0x477ff000u, 0x477fffffu), subnormal);
     }
 }
 
 #undef BITS
 #undef FLOAT
 #undef DRAW
+#undef DITHERED
 #undef BFLOAT16
 #undef FLOAT16

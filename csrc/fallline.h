@@ -121,7 +121,8 @@ fl_group *fl_plan_groups(fl_plan *plan);
 /* Cut the tensors into spans. Once, after `size`, `group` and `param` are filled in, before the first step. */
 fl_status fl_plan_arrange(fl_plan *plan);
 
-/* Take the plan for a step; 0, or -1 if another call has it. Every entry is followed by fl_plan_leave. Any thread. */
+/* Take the plan for a step; 0, or -1 if another call has it. Every entry is followed by fl_plan_leave. Any thread.
+ * The step uses the groups as they are at this call. */
 int fl_plan_enter(fl_plan *plan);
 void fl_plan_leave(fl_plan *plan);
 
@@ -137,7 +138,7 @@ void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count)
 /* Call task(context, i) for every i < n_tasks, on at most `threads` threads, the caller's included; returns when all are done.
  * The caller's thread runs all of them if another call is under way or no worker can be had. Safe after fork. */
 void fl_pool_run(size_t threads, size_t n_tasks, void (*task)(void *context, size_t i), void *context);
-/* Changes in every forked child; lets a lock that a parent's thread held be told from one that is held here. */
+/* Changes in every child forked after the first call; lets a lock that a parent's thread held be told from one that is held here. */
 unsigned fl_fork_generation(void);
 
 #ifdef __cplusplus

@@ -26,7 +26,7 @@ struct fl_plan {
     atomic_uint owner;                      /* 0, or 1 + the fork generation of the call that is under way */
     size_t rule, n_tensors, n_groups, n_spans, n_tasks;
     fl_tensor *tensors;
-    fl_group *groups;
+    fl_group *groups, *current;             /* as the caller sets them; as they were when the step under way was entered */
     size_t *first_element;                  /* of each tensor, counted through the plan: the counter of stochastic rounding */
     fl_span *spans;
     size_t *tasks;                          /* task i is spans [tasks[i], tasks[i + 1]) */
@@ -62,7 +62,7 @@ static size_t real_size(const fl_tensor *t) { return precision(t) == FL_DOUBLE ?
 
 static int is_half(fl_format format) { return format == FL_FLOAT16 || format == FL_BFLOAT16; }
 
-static int is_active(const fl_plan *plan, const fl_tensor *t) { return t->grad != NULL && !plan->groups[t->group].frozen; }
+static int is_active(const fl_plan *plan, const fl_tensor *t) { return t->grad != NULL && !plan->current[t->group].frozen; }
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -80,7 +80,8 @@ fl_plan *fl_plan_new(size_t rule, size_t n_tensors, size_t n_groups)
     plan->n_groups = n_groups;
     plan->tensors = calloc(n_tensors + 1, sizeof *plan->tensors);
     plan->groups = calloc(n_groups + 1, sizeof *plan->groups);
-    if (plan->tensors == NULL || plan->groups == NULL) {
+    plan->current = calloc(n_groups + 1, sizeof *plan->current);
+    if (plan->tensors == NULL || plan->groups == NULL || plan->current == NULL) {
         fl_plan_free(plan);
         return NULL;
     }
@@ -93,6 +94,7 @@ void fl_plan_free(fl_plan *plan)
         return;
     free(plan->tensors);
     free(plan->groups);
+    free(plan->current);
     free(plan->first_element);
     free(plan->spans);
     free(plan->tasks);
@@ -215,10 +217,26 @@ static const void *fetch_gradient(const fl_pass *pass, const fl_tensor *t, size_
     return fetch(pass, t->grad, t->grad_layout, t->grad_format, start, n, buffer);
 }
 
+/* The master copy holds what the half parameter was rounded from; where the parameter was changed since, it is taken over. */
+static const void *fetch_master(const fl_pass *pass, const fl_tensor *t, size_t start, size_t n)
+{
+    uint16_t now[FL_BLOCK], written[FL_BLOCK];
+    float changed[FL_BLOCK], *master = t->master + start;
+    fl_gather(now, t->param, t->param_layout, sizeof *now, start, n);
+    pass->kernels->encode[t->param_format](written, master, n);
+    if (memcmp(now, written, n*sizeof *now) != 0) {
+        pass->kernels->decode[t->param_format](changed, now, n);
+        for (size_t i = 0; i < n; i++)
+            if (now[i] != written[i])
+                master[i] = changed[i];
+    }
+    return master;
+}
+
 static const void *fetch_param(const fl_pass *pass, const fl_tensor *t, size_t start, size_t n, fl_buffer *buffer)
 {
     if (t->master != NULL)
-        return t->master + start;
+        return fetch_master(pass, t, start, n);
     return fetch(pass, t->param, t->param_layout, t->param_format, start, n, buffer);
 }
 
@@ -289,20 +307,22 @@ static double total_of_sums(const fl_plan *plan)
     return total;
 }
 
-/* The norm of the gradients as they will be before clip_norm. Squares of a double may overflow where the norm does not:
- * then they are summed once more in a larger unit. */
-static double global_norm(fl_pass *pass)
+/* What clip_norm multiplies the gradients by. Squares of a double may overflow where the norm does not: then they are summed
+ * once more in a larger unit. A norm that is not finite, under FL_IGNORE, scales nothing: 0*infinity would spread NaN. */
+static double norm_factor(fl_pass *pass)
 {
-    const double total = total_of_sums(pass->plan);
-    if (isfinite(total))
-        return pass->scale*sqrt(total);
-    const int finite_pass = pass->finite_pass;
-    pass->finite_pass = 0;
-    pass->unit = 0x1p-600;
-    run(pass, check_task);
-    pass->unit = 1;
-    pass->finite_pass = finite_pass;
-    return pass->scale*sqrt(total_of_sums(pass->plan))*0x1p600;
+    double clip = pass->settings->clip_norm, total = total_of_sums(pass->plan);
+    if (!isfinite(total)) {
+        const int finite_pass = pass->finite_pass;
+        pass->finite_pass = 0;
+        pass->unit = 0x1p-600;
+        run(pass, check_task);
+        pass->finite_pass = finite_pass;
+        clip *= pass->unit;
+        total = total_of_sums(pass->plan);
+    }
+    const double norm = pass->scale*sqrt(total);
+    return norm > clip && norm < HUGE_VAL ? clip/norm : 1;
 }
 
 /* The first pass. Settles the factor that all gradients are multiplied by. */
@@ -316,12 +336,8 @@ static fl_status check(fl_pass *pass)
     run(pass, check_task);
     if (atomic_load(&pass->found_nonfinite))
         return FL_NOT_FINITE;
-    if (pass->squares_pass) {
-        const double norm = global_norm(pass);
-        /* A norm that is not finite, under FL_IGNORE, scales nothing: 0*infinity would spread NaN. */
-        if (norm > settings->clip_norm && norm < HUGE_VAL)
-            pass->scale *= settings->clip_norm/norm;
-    }
+    if (pass->squares_pass)
+        pass->scale *= norm_factor(pass);
     return FL_OK;
 }
 
@@ -385,7 +401,7 @@ static void prepare(const fl_plan *plan)
             plan->source[i] = plan->source[last - plan->tensors];
         } else {
             copy(before, t->running, n_running);
-            rule->prepare(plan->groups[t->group].hypers, t->running, plan->constants[i]);
+            rule->prepare(plan->current[t->group].hypers, t->running, plan->constants[i]);
             narrow(plan->narrowed[i], plan->constants[i], rule->info.n_constants);
             plan->source[i] = i;
         }
@@ -403,7 +419,7 @@ typedef struct {
 
 static fl_prologue prologue_of(const fl_pass *pass, const fl_tensor *t)
 {
-    const fl_group *group = &pass->plan->groups[t->group];
+    const fl_group *group = &pass->plan->current[t->group];
     fl_prologue prologue = {group->maximize ? -pass->scale : pass->scale, pass->clip, group->l2, 0};
     prologue.needed = prologue.scale != 1 || prologue.clip < HUGE_VAL || prologue.l2 != 0;
     return prologue;
@@ -532,14 +548,21 @@ static void step_task(void *context, size_t task)
             step_span(pass, &plan->spans[i]);
 }
 
-int fl_plan_enter(fl_plan *plan)
+/* An owner of another generation was a thread of the parent process, which this child does not have. */
+static int take(fl_plan *plan)
 {
     const unsigned me = fl_fork_generation() + 1;
     unsigned owner = 0;
-    if (atomic_compare_exchange_strong(&plan->owner, &owner, me))
-        return 0;
-    /* An owner of another generation was a thread of the parent process, which this child does not have. */
-    return owner != me && atomic_compare_exchange_strong(&plan->owner, &owner, me) ? 0 : -1;
+    return atomic_compare_exchange_strong(&plan->owner, &owner, me) ||
+           (owner != me && atomic_compare_exchange_strong(&plan->owner, &owner, me));
+}
+
+int fl_plan_enter(fl_plan *plan)
+{
+    if (!take(plan))
+        return -1;
+    memcpy(plan->current, plan->groups, plan->n_groups*sizeof *plan->groups);
+    return 0;
 }
 
 void fl_plan_leave(fl_plan *plan) { atomic_store(&plan->owner, 0); }

@@ -41,8 +41,6 @@ static atomic_flag in_use = ATOMIC_FLAG_INIT; /* one call at a time has the pool
 static atomic_uint fork_generation;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-unsigned fl_fork_generation(void) { return atomic_load(&fork_generation); }
-
 static void relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -113,6 +111,12 @@ static void start_over_in_child(void)
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, start_over_in_child); }
 
+unsigned fl_fork_generation(void)
+{
+    pthread_once(&once, watch_forks);
+    return atomic_load(&fork_generation);
+}
+
 /* As many workers as wanted, or as can be had. */
 static void hire(size_t wanted)
 {
@@ -170,7 +174,7 @@ void fl_pool_run(size_t threads, size_t n_tasks, void (*task)(void *context, siz
             task(context, i);
         return;
     }
-    pthread_once(&once, watch_forks);
+    fl_fork_generation();
     hire(helpers);
     publish(helpers, n_tasks, task, context);
     run_tasks(&pool.job);

@@ -12,6 +12,7 @@ An optimizer's class lists its hyperparameters as fields, in the order of its ar
 import inspect
 import math
 import numbers
+import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
@@ -123,17 +124,21 @@ class Hyper(Field):
 
     def number(self, owner: str, number: Any, value: Any) -> float:
         """Return a number that is in range, or raise; `value` is what the message shows."""
-        is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
-        if is_number and self._in_range(number):
-            return number if isinstance(number, int) else float(number)
-        kind = ValueError if is_number else TypeError
-        raise self.refuse(kind, owner, self.range, value, "Pass a number in that range, or a schedule.")
+        if not self._is_number(number):
+            raise self.refuse(TypeError, owner, self.range, value, "Pass a number in that range, or a schedule.")
+        if not self._in_range(number):
+            raise self.refuse(ValueError, owner, self.range, value, "Pass a number in that range, or a schedule.")
+        return number if isinstance(number, int) else float(number)
+
+    @staticmethod
+    def _is_number(x: Any) -> bool:
+        return isinstance(x, numbers.Real) and not isinstance(x, bool)
 
     def _in_range(self, x: Any) -> bool:
         """NaN is in no range, because every comparison with it is false."""
         high_enough = x > self.above if self.above is not None else x >= self.at_least
-        low_enough = x < (self.below if self.below is not None else math.inf) or (self.infinite and x == math.inf)
-        return bool(high_enough and low_enough)
+        low_enough = x < self.below if self.below is not None else x <= sys.float_info.max
+        return bool(high_enough and (low_enough or (self.infinite and x == math.inf)))
 
     def is_scheduled(self, value: Any) -> bool:
         """Return whether the value holds a schedule."""
@@ -146,7 +151,14 @@ class Hyper(Field):
         if not callable(value):
             return value
         x = value(t)
-        return x if type(x) is float and self._in_range(x) else self.number(owner, x, x)
+        if type(x) is float and self._in_range(x):
+            return x
+        if x is None and self.optional:
+            return None
+        if self._is_number(x) and self._in_range(x):
+            return float(x)
+        kind = ValueError if self._is_number(x) else TypeError
+        raise self.refuse(kind, owner, self.range, x, f"The schedule {value!r} gave it at t={t}: correct it.")
 
     def numbers(self, value: Any) -> dict[str, Any]:
         values = value if isinstance(value, tuple) else (value,)

@@ -104,9 +104,10 @@ class SGD(Optimizer):
         owner = type(self).__name__
         if self.nesterov and any(s["momentum"] == 0 for s in self._settings):
             raise ValueError(f"{owner}(momentum): must be > 0 with nesterov; got 0. Pass momentum=0.9, for example.")
-        if (self.nesterov or self.form == "classic") and self._any("dampening"):
+        dampening = [s["dampening"] for s in self._settings if s.get("dampening", 0) != 0]
+        if (self.nesterov or self.form == "classic") and dampening:
             raise ValueError(
-                f"{owner}(dampening): must be 0 with nesterov or form='classic'; got {self.dampening!r}. Leave it out."
+                f"{owner}(dampening): must be 0 with nesterov or form='classic'; got {dampening[0]!r}. Leave it out."
             )
 
 

@@ -12,6 +12,7 @@ from fallline.params import check_params
 from fallline.shelf import Shelf
 
 _RULES = _core.rules()
+_SMALLEST, _LARGEST = 2.0**-149, float(np.finfo(np.float32).max)
 
 
 class Group:
@@ -28,6 +29,9 @@ class Group:
     def __init__(self, optimizer: "Optimizer", index: int) -> None:
         object.__setattr__(self, "_optimizer", optimizer)
         object.__setattr__(self, "_index", index)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Group, (self._optimizer, self._index)
 
     def __getattr__(self, name: str) -> Any:
         settings = self._optimizer._settings[self._index]
@@ -114,6 +118,11 @@ class Optimizer(Declared):
     # ---- building
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
+        if not hasattr(type(self), "rule"):
+            raise TypeError(
+                f"{type(self).__name__}: must be a class with a rule; got the base of all optimizers. "
+                f"Use one of them, for example Adam."
+            )
         params, given = self._bind(args, keywords)
         self._common = {name: value for name, value in given.items() if not self._fields[name].in_groups}
         defaults = {name: value for name, value in given.items() if self._fields[name].in_groups}
@@ -145,20 +154,24 @@ class Optimizer(Declared):
         fields = self._group_fields()
         unknown = [name for name in group if name not in fields and name != "params"]
         if unknown:
+            everywhere = unknown[0] in self._fields
+            cure = "Pass it to the optimizer: it holds for all groups." if everywhere else "Check the spelling."
             raise ValueError(
                 f"params[{i}]: must have the keys 'params' and hyperparameters that groups may have "
-                f"({', '.join(fields)}); got {unknown[0]!r}. Check the spelling."
+                f"({', '.join(fields)}); got {unknown[0]!r}. {cure}"
             )
         owner = f"{type(self).__name__} group {i} "
         return {name: fields[name].check(owner, value) for name, value in group.items() if name != "params"}
 
-    def _build(self) -> None:
+    def _build(self, rule: str | None = None) -> None:
         named = list(trees.leaves(self._params))
         check_params(named)
         self._check_settings()
         structure, _ = trees.numbered(self._params)
         group_of = [i for i, tree in enumerate(self._group_trees()) for _ in trees.leaves(tree)]
-        self._built = self.rule
+        self._named = named
+        self._built = rule or self.rule
+        self._averages = self.ema is not None
         self._single = any(array.dtype != np.float64 for _, array in named)
         self._plan = _core.Plan(self._built, [name for name, _ in named], structure, len(self._settings))
         self._own_grads: Any = None
@@ -198,7 +211,7 @@ class Optimizer(Declared):
 
     def _extras(self, array: np.ndarray) -> list[str]:
         half = array.dtype.itemsize == 2 and self.half_params == "master"
-        return [*(["average"] if self.ema is not None else []), *(["master"] if half else [])]
+        return [*(["average"] if self._averages else []), *(["master"] if half else [])]
 
     # ---- hyperparameters
 
@@ -234,7 +247,7 @@ class Optimizer(Declared):
 
     def _check_state_suffices(self, owner: str, field: Field, value: Any) -> None:
         lacking = set(_RULES[self.rule]["states"]) - set(_RULES[self._built]["states"])
-        if lacking or (field.name == "ema" and (value is None) != (self._extras(np.empty(0)) == [])):
+        if lacking or (self.ema is not None) != self._averages:
             raise ValueError(
                 f"{owner}({field.name}): must not need state that was not built; got {value!r} on an optimizer that "
                 f"was built without. Build a new optimizer."
@@ -252,16 +265,17 @@ class Optimizer(Declared):
                 if field.narrowed:
                     self._check_narrowed(field, value)
             numbers |= field.numbers(value)
-        numbers["lr"] *= _LR_SCALE.at(owner, settings["lr_scale"], t)
+        scale = _LR_SCALE.at(owner, settings["lr_scale"], t)
+        numbers["lr"] = self._fields["lr"].check(owner, scale * numbers["lr"])
         decay = numbers.get("weight_decay", 0.0)
         numbers["wd"] = decay if self.decoupled else 0.0
         return [numbers[name] for name in _RULES[self._built]["hypers"]], 0.0 if self.decoupled else decay
 
     def _check_narrowed(self, field: Hyper, value: float) -> None:
-        if self._single and value > 0 and np.float32(value) == 0:
+        if self._single and value > 0 and not _SMALLEST <= value <= _LARGEST:
             raise field.refuse(
-                ValueError, type(self).__name__, "0, or at least 1.4e-45, which is the smallest float32", value,
-                "Use a larger number, or float64 parameters.",
+                ValueError, type(self).__name__, "0, or between 1.4e-45 and 3.4e38, the range of float32", value,
+                "Use a number in that range, or float64 parameters.",
             )  # fmt: skip
 
     def _push(self, group: int) -> None:
@@ -339,8 +353,24 @@ class Optimizer(Declared):
         if field is None:
             known = ", ".join([*self._fields, *_IN_GROUPS_ONLY])
             raise ValueError(f"current(name): must be a hyperparameter ({known}); got {name!r}. Check the spelling.")
+        if not -len(self._settings) <= group < len(self._settings):
+            raise IndexError(
+                f"current(group): must be the number of a group, from 0 to {len(self._settings) - 1}; got {group}. "
+                f"Look at opt.groups."
+            )
         value = self._settings[group][name] if field.in_groups else self._common[name]
         return field.at(type(self).__name__, value, self.steps) if isinstance(field, Hyper) else value
+
+    def _arrays(self) -> list[tuple[str, np.ndarray]]:
+        """Return the named parameters, unless the caller's containers hold other arrays by now."""
+        held = dict(trees.leaves(self._params))
+        for name, array in self._named:
+            if held.get(name) is not array:
+                raise RuntimeError(
+                    f"params[{name!r}]: must be the array that the optimizer was built with; got another, put in its "
+                    f"place. Write into the array instead: array[...] = values."
+                )
+        return self._named
 
     @property
     def params(self) -> Any:
@@ -354,15 +384,15 @@ class Optimizer(Declared):
 
     # ---- stepping
 
-    def step(self, grads: Any = None) -> None:
+    def step(self, grads: Any = ...) -> None:
         """Step all parameters, in place.
 
         Parameters
         ----------
         grads : like params, optional
             Gradients, in the structure of the parameters and of their shapes and dtypes (float32 will do for half
-            parameters). A missing or None entry leaves that tensor and its counters alone. Without it, `grads` of the
-            optimizer are used.
+            parameters). A missing or None entry leaves that tensor and its counters alone. Without the argument,
+            `grads` of the optimizer are used.
 
         Raises
         ------
@@ -371,7 +401,7 @@ class Optimizer(Declared):
         RuntimeError
             Another thread is stepping this optimizer, or a parameter was resized.
         """
-        if grads is None:
+        if grads is ...:
             grads = self._filled_grads()
         if self._scheduled:
             self._follow_schedules()
@@ -381,7 +411,7 @@ class Optimizer(Declared):
     def grads(self) -> Any:
         """Gradient buffers like the parameters, zero at first: fill them, then call `step` without argument."""
         if self._own_grads is None:
-            arrays = iter([array for _, array in trees.leaves(self._params)])
+            arrays = iter([array for _, array in self._arrays()])
             self._own_grads = trees.rebuild(self._params, lambda: np.zeros_like(next(arrays)))
         return self._own_grads
 
@@ -416,8 +446,7 @@ class Optimizer(Declared):
         They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD,
         schedule-free).
         """
-        named = list(trees.leaves(self._params))
-        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in named])
+        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in self._arrays()])
         return trees.rebuild(self._params, lambda: next(averages))
 
     def _average_of(self, name: str, param: np.ndarray) -> np.ndarray:
@@ -435,67 +464,83 @@ class Optimizer(Declared):
             "format": checkpoint.FORMAT,
             "optimizer": type(self).__name__,
             "rule": self._built,
+            "choices": {name: self._common[name] for name, f in self._fields.items() if self._is_choice(f)},
+            "options": {name: checkpoint.packed(self._common[name]) for name in self._live_options()},
+            "groups": [{name: checkpoint.packed(x) for name, x in settings.items()} for settings in self._settings],
             "steps": self.steps,
             "skipped": self.skipped,
             "rng": self._common["rng"],
-            "groups": [
-                {name: checkpoint.packed(value) for name, value in settings.items()} for settings in self._settings
-            ],
             "state": {name: {key: array.copy() for key, array in own.items()} for name, own in self._state.items()},
         }
 
+    @staticmethod
+    def _is_choice(field: Field) -> bool:
+        return isinstance(field, Choice) and not field.live
+
+    def _live_options(self) -> list[str]:
+        return [name for name, f in self._fields.items() if isinstance(f, Hyper) and not f.in_groups]
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` returned, strictly by name, shape and dtype: all, or nothing and an error."""
-        checkpoint.check_state(self, state_dict)
-        fields, owner = self._group_fields(), type(self).__name__
+        checkpoint.check(state_dict, self.state_dict())
+        owner, before = type(self).__name__, (self._settings, self._common, self.steps, self.skipped)
+        fields = self._group_fields()
         settings = [
             {name: fields[name].check(owner, checkpoint.unpacked(given[name], own[name])) for name in own}
             for own, given in zip(self._settings, state_dict["groups"], strict=True)
         ]
-        for own, given in zip(settings, state_dict["groups"], strict=True):
-            for name in own:
-                checkpoint.restore_schedule(own[name], given[name])
+        options = {
+            name: self._fields[name].check(owner, checkpoint.unpacked(given, self._common[name]))
+            for name, given in state_dict["options"].items()
+        }
+        with checkpoint.restored_schedules(
+            [*zip(settings, state_dict["groups"], strict=True), (options, state_dict["options"])]
+        ):
+            try:
+                self._settings, self._common = settings, self._common | options | {"rng": state_dict["rng"]}
+                self._plan.steps, self._plan.skipped = state_dict["steps"], state_dict["skipped"]
+                self._push_all()
+            except Exception:
+                self._settings, self._common, self._plan.steps, self._plan.skipped = before
+                self._push_all()
+                raise
         for name, arrays in self._state.items():
             for key, array in arrays.items():
                 array[...] = state_dict["state"][name][key]
-        self._plan.steps, self._plan.skipped = state_dict["steps"], state_dict["skipped"]
-        self._common = self._common | {"rng": state_dict["rng"]}
-        self._settings = settings
-        self._push_all()
 
     def save(self, path: str | Path) -> None:
         """Write parameters, state and hyperparameters to a file (NumPy's npz, no pickle).
 
         The file is written aside, synced and renamed: an interrupted save leaves the old file as it was.
         """
-        checkpoint.write(path, self.state_dict(), dict(trees.leaves(self._params)))
+        checkpoint.write(path, self.state_dict(), dict(self._arrays()))
 
     def load(self, path: str | Path) -> None:
         """Read what `save` wrote, into the parameters and the state; all of it, or nothing and an error."""
         state_dict, params = checkpoint.read(path)
-        checkpoint.check_params(dict(trees.leaves(self._params)), params)
+        checkpoint.check_params(dict(self._arrays()), params)
         self.load_state_dict(state_dict)
-        for name, array in trees.leaves(self._params):
+        for name, array in self._named:
             array[...] = params[name]
 
     def __getstate__(self) -> dict[str, Any]:
+        self._arrays()
         kept = ("_params", "_common", "_settings", "_grouped", "_own_grads")
         return {name: getattr(self, name) for name in kept} | {"state_dict": self.state_dict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state_dict, own_grads = state.pop("state_dict"), state.pop("_own_grads")
         self.__dict__.update(state)
-        self._build()
+        self._build(state_dict["rule"])
         self.load_state_dict(state_dict)
         self._own_grads = own_grads
 
     def __repr__(self) -> str:
-        arrays = [array for _, array in trees.leaves(self._params)]
-        count = f"{len(arrays)} {'array' if len(arrays) == 1 else 'arrays'}, {sum(a.size for a in arrays)} elements"
+        arrays = [array for _, array in self._named]
+        count = f"{_counted(len(arrays), 'array')}, {_counted(sum(a.size for a in arrays), 'element')}"
         shown = {name: self._shown(name, f) for name, f in self._fields.items()}
         arguments = ", ".join(f"{name}={text}" for name, text in shown.items() if text is not None)
-        steps = f"{self.steps} {'step' if self.steps == 1 else 'steps'}"
-        return f"{type(self).__name__}({arguments}) on {count}, {steps} done"
+        return f"{type(self).__name__}({arguments}) on {count}, {_counted(self.steps, 'step')} done"
 
     def _shown(self, name: str, field: Field) -> str | None:
         """Return what repr shows of a field: hyperparameters always, options where they are not the default."""
@@ -504,3 +549,7 @@ class Optimizer(Declared):
         if name == "rng" or (is_option and all(value == field.default for value in given)):
             return None
         return repr(given[0]) if all(value == given[0] for value in given) else "/".join(map(repr, given))
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"

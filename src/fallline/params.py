@@ -47,11 +47,21 @@ def _check_param(name: str, array: Any) -> None:
         raise ValueError(
             f"params[{name!r}]: must be writeable, because it is updated in place; got a read-only array. Pass a copy."
         )
-    if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)) and array.size:
+    if not _has_a_place_for_each(array):
         raise ValueError(
-            f"params[{name!r}]: must have one place in memory for every element; got a broadcast view with strides "
-            f"{array.strides}. Pass a copy."
+            f"params[{name!r}]: must have one place in memory for every element; got a view with shape {array.shape} "
+            f"and strides {array.strides}. Pass a copy."
         )
+
+
+def _has_a_place_for_each(array: np.ndarray) -> bool:
+    """Return whether, from the smallest stride up, each axis steps over all that the axes before it reach."""
+    reach = array.itemsize
+    for stride, n in sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return array.size == 0
+        reach += stride * (n - 1)
+    return True
 
 
 def _overlapping(arrays: list[tuple[str, np.ndarray]]) -> tuple[str, str] | None:

@@ -51,5 +51,6 @@ def rebuild(tree: Any, leaf: Callable[[], Any]) -> Any:
     if isinstance(tree, list):
         return [rebuild(child, leaf) for child in tree]
     if isinstance(tree, tuple):
-        return tuple(rebuild(child, leaf) for child in tree)
+        entries = [rebuild(child, leaf) for child in tree]
+        return type(tree)(*entries) if hasattr(tree, "_fields") else tuple(entries)
     return leaf()

@@ -157,7 +157,7 @@ cdef class Plan:
         """
         cdef fl_tensor *t = &self.tensors[i]
         cdef size_t k
-        if not 0 <= i < self.n_tensors or group >= self.n_groups or len(states) != fl_rule(self.index).n_states:
+        if i >= self.n_tensors or group >= self.n_groups or <size_t>len(states) != fl_rule(self.index).n_states:
             raise IndexError
         self.fortran[i] = not cnp.PyArray_IS_C_CONTIGUOUS(param) and cnp.PyArray_IS_F_CONTIGUOUS(param)
         t.param = <char *>cnp.PyArray_DATA(param)
@@ -167,7 +167,7 @@ cdef class Plan:
         if not _is_flat(param, self.fortran[i]):
             _describe(&self.layouts[2*i], param, False)
             t.param_layout = &self.layouts[2*i]
-        for k in range(len(states)):
+        for k in range(fl_rule(self.index).n_states):
             t.state[k] = self._own(states[k], t.size)
         t.average = self._own(average, t.size)
         t.master = <float *>self._own(master, t.size)
@@ -210,10 +210,10 @@ cdef class Plan:
     def set_group(self, size_t i, hypers, double l2, bint maximize, bint frozen):
         """Set the numbers of group i: hyperparameters in the rule's order, coupled weight decay, and two flags."""
         cdef fl_group *group = &fl_plan_groups(self.plan)[i]
-        if i >= self.n_groups or len(hypers) != fl_rule(self.index).n_hypers:
+        if i >= self.n_groups or <size_t>len(hypers) != fl_rule(self.index).n_hypers:
             raise IndexError
         cdef size_t k
-        for k in range(len(hypers)):
+        for k in range(fl_rule(self.index).n_hypers):
             group.hypers[k] = hypers[k]
         group.l2 = l2
         group.maximize = maximize
@@ -241,18 +241,20 @@ cdef class Plan:
     def step(self, grads):
         """Step every tensor that has a gradient; all of them, or none and an error."""
         cdef fl_status status
+        cdef fl_settings settings
         if fl_plan_enter(self.plan) != 0:
             raise RuntimeError("step: must be called by one thread at a time; got a call while another is under way on this "
                                "optimizer. Guard it by a lock, or give each thread its own optimizer.")
         try:
             self._forget_gradients()
             self._collect(self.structure, grads)
-            self.settings.threads = self.threads if self.threads > 0 else _default_threads
+            settings = self.settings     # another thread may set them during the step
+            settings.threads = self.threads if self.threads > 0 else _default_threads
             with nogil:
-                status = fl_plan_step(self.plan, &self.settings)
+                status = fl_plan_step(self.plan, &settings)
             if status == FL_OK:
                 self.steps += 1
-            elif self.settings.nonfinite == FL_SKIP:
+            elif settings.nonfinite == FL_SKIP:
                 self.skipped += 1
             else:
                 self._report_nonfinite()
@@ -317,6 +319,8 @@ cdef class Plan:
         if given is None:
             return 0
         cdef fl_tensor *t = &self.tensors[i]
+        if fl_plan_groups(self.plan)[t.group].frozen:
+            return 0
         cdef cnp.ndarray param = <cnp.ndarray>self.params[i]
         cdef cnp.ndarray grad = <cnp.ndarray>(given if cnp.PyArray_Check(given) else self._array_of(i, given))
         cdef int d, n_dims = cnp.PyArray_NDIM(param)
@@ -327,7 +331,8 @@ cdef class Plan:
             size *= cnp.PyArray_DIM(param, d)
             if cnp.PyArray_DIM(grad, d) != cnp.PyArray_DIM(param, d):
                 self._refuse_shape(i, grad)
-        if cnp.PyArray_DATA(param) != t.param or size != t.size or not cnp.PyArray_ISWRITEABLE(param):
+        if cnp.PyArray_DATA(param) != t.param or size != t.size or not cnp.PyArray_ISWRITEABLE(param) \
+                or (t.param_layout != NULL or self.fortran[i]) and not self._is_laid_out_as_before(i):
             self._refuse_param(i)
         if cnp.PyArray_DESCR(grad) is cnp.PyArray_DESCR(param):
             t.grad_format = t.param_format
@@ -340,7 +345,7 @@ cdef class Plan:
         t.grad = <const char *>cnp.PyArray_DATA(grad)
         if t.grad != self.accepted[i] or t.grad_layout != NULL or t.grad_format != t.param_format:
             self._refuse_overlap(i, grad)
-            self.accepted[i] = t.grad
+            self.accepted[i] = t.grad if t.grad_layout == NULL and t.grad_format == t.param_format else NULL
         Py_INCREF(grad)
         self.held[i] = <PyObject *>grad
         return 0
@@ -356,7 +361,7 @@ cdef class Plan:
                         f"Convert it, for example with numpy.asarray.")
 
     cdef int _format_of_gradient(self, size_t i, grad) except -1:
-        cdef fl_format wanted = self.tensors[i].param_format
+        cdef int wanted = self.tensors[i].param_format
         cdef int found = _format_of(grad.dtype)
         if found == wanted or (found == FL_FLOAT32 and (wanted == FL_FLOAT16 or wanted == FL_BFLOAT16)):
             return found
@@ -371,13 +376,29 @@ cdef class Plan:
         raise ValueError(f"grads[{self.names[i]!r}]: must have the parameter's shape {self.params[i].shape}; got {grad.shape}. "
                          f"Check the formula, or the broadcasting in it.")
 
+    cdef bint _is_laid_out_as_before(self, size_t i):
+        """Whether a parameter that is not in C order still has its elements in the order they were in."""
+        cdef fl_layout layout
+        cdef const fl_layout *before = self.tensors[i].param_layout
+        cdef size_t d
+        if before == NULL:
+            return cnp.PyArray_IS_F_CONTIGUOUS(self.params[i])
+        _describe(&layout, self.params[i], False)
+        if layout.n_dims != before.n_dims:
+            return False
+        for d in range(layout.n_dims):
+            if layout.shape[d] != before.shape[d] or layout.strides[d] != before.strides[d]:
+                return False
+        return True
+
     cdef int _refuse_param(self, size_t i) except -1:
         param = self.params[i]
         if not cnp.PyArray_ISWRITEABLE(param):
             raise ValueError(f"params[{self.names[i]!r}]: must be writeable; got an array that was made read-only after the "
                              f"optimizer was built. Set its flags.writeable, or freeze its group.")
         raise RuntimeError(f"params[{self.names[i]!r}]: must stay where it was when the optimizer was built; got an array that "
-                           f"was resized since. Build a new optimizer for it.")
+                           f"was {'resized' if param.size != self.tensors[i].size else 'moved or reshaped'} since. Build "
+                           f"a new optimizer for it.")
 
     cdef int _refuse_overlap(self, size_t i, grad) except -1:
         """A step would change, while it reads, a gradient that lies in memory that it writes."""
