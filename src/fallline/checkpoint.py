@@ -1,7 +1,7 @@
 """Checkpoints: what `state_dict` returns, checked and in a file.
 
-A file is NumPy's npz without pickle: an entry ``fallline`` with everything but the arrays as JSON, and one entry for
-every array. bfloat16, which npz does not know, is stored as its bits.
+A file is NumPy's npz without pickle: an entry ``fallline`` with everything but the arrays as JSON, and the arrays,
+numbered in the order in which the JSON names them. bfloat16, which npz does not know, is stored as its bits.
 """
 
 import json
@@ -180,7 +180,7 @@ def write(path: str | Path, state_dict: dict[str, Any], params: dict[str, np.nda
     arrays += [(name, f"state:{key}", array) for name, key, array in _arrays(state_dict["state"])]
     header = {key: value for key, value in state_dict.items() if key != "state"}
     header["arrays"] = [[name, key, array.dtype.name] for name, key, array in arrays]
-    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    aside = path.with_name(f".fallline-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with open(aside, "xb") as file:
             if path.exists():

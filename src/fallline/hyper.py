@@ -27,6 +27,15 @@ Numbers = tuple[Number, ...]
 _TORCH_ONLY = {"foreach", "fused", "capturable", "differentiable"}
 
 
+def _plain(x: Any) -> float | None:
+    """Return a real number as Python's own int or float, or None for anything else."""
+    if isinstance(x, bool):
+        return None
+    if isinstance(x, int):
+        return x
+    return float(x) if isinstance(x, numbers.Real) else None
+
+
 class Field:
     """One declared argument: an attribute of the optimizer, and of its groups where they may differ in it."""
 
@@ -124,17 +133,13 @@ class Hyper(Field):
 
     def number(self, owner: str, number: Any, value: Any) -> float:
         """Return a number that is in range, or raise; `value` is what the message shows."""
-        if not self._is_number(number):
-            raise self.refuse(TypeError, owner, self.range, value, "Pass a number in that range, or a schedule.")
-        if not self._in_range(number):
-            raise self.refuse(ValueError, owner, self.range, value, "Pass a number in that range, or a schedule.")
-        return number if isinstance(number, int) else float(number)
+        x = _plain(number)
+        if x is not None and self._in_range(x):
+            return x
+        kind = TypeError if x is None else ValueError
+        raise self.refuse(kind, owner, self.range, value, "Pass a number in that range, or a schedule.")
 
-    @staticmethod
-    def _is_number(x: Any) -> bool:
-        return isinstance(x, numbers.Real) and not isinstance(x, bool)
-
-    def _in_range(self, x: Any) -> bool:
+    def _in_range(self, x: float) -> bool:
         """NaN is in no range, because every comparison with it is false."""
         high_enough = x > self.above if self.above is not None else x >= self.at_least
         low_enough = x < self.below if self.below is not None else x <= sys.float_info.max
@@ -150,15 +155,14 @@ class Hyper(Field):
             return tuple(self.at(owner, x, t) for x in value)
         if not callable(value):
             return value
-        x = value(t)
-        if type(x) is float and self._in_range(x):
-            return x
-        if x is None and self.optional:
+        given = value(t)
+        if given is None and self.optional:
             return None
-        if self._is_number(x) and self._in_range(x):
-            return float(x)
-        kind = ValueError if self._is_number(x) else TypeError
-        raise self.refuse(kind, owner, self.range, x, f"The schedule {value!r} gave it at t={t}: correct it.")
+        x = given if type(given) is float else _plain(given)
+        if x is not None and self._in_range(x):
+            return x
+        kind = TypeError if x is None else ValueError
+        raise self.refuse(kind, owner, self.range, given, f"The schedule {value!r} gave it at t={t}: correct it.")
 
     def numbers(self, value: Any) -> dict[str, Any]:
         values = value if isinstance(value, tuple) else (value,)

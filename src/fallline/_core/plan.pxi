@@ -332,8 +332,10 @@ cdef class Plan:
             if cnp.PyArray_DIM(grad, d) != cnp.PyArray_DIM(param, d):
                 self._refuse_shape(i, grad)
         if cnp.PyArray_DATA(param) != t.param or size != t.size or not cnp.PyArray_ISWRITEABLE(param) \
-                or (t.param_layout != NULL or self.fortran[i]) and not self._is_laid_out_as_before(i):
+                or self.fortran[i] and not cnp.PyArray_IS_F_CONTIGUOUS(param):
             self._refuse_param(i)
+        if t.param_layout != NULL:
+            _describe(&self.layouts[2*i], param, False)     # it may have been reshaped in place
         if cnp.PyArray_DESCR(grad) is cnp.PyArray_DESCR(param):
             t.grad_format = t.param_format
         else:
@@ -375,21 +377,6 @@ cdef class Plan:
             self._refuse_param(i)
         raise ValueError(f"grads[{self.names[i]!r}]: must have the parameter's shape {self.params[i].shape}; got {grad.shape}. "
                          f"Check the formula, or the broadcasting in it.")
-
-    cdef bint _is_laid_out_as_before(self, size_t i):
-        """Whether a parameter that is not in C order still has its elements in the order they were in."""
-        cdef fl_layout layout
-        cdef const fl_layout *before = self.tensors[i].param_layout
-        cdef size_t d
-        if before == NULL:
-            return cnp.PyArray_IS_F_CONTIGUOUS(self.params[i])
-        _describe(&layout, self.params[i], False)
-        if layout.n_dims != before.n_dims:
-            return False
-        for d in range(layout.n_dims):
-            if layout.shape[d] != before.shape[d] or layout.strides[d] != before.strides[d]:
-                return False
-        return True
 
     cdef int _refuse_param(self, size_t i) except -1:
         param = self.params[i]
