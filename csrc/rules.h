@@ -366,16 +366,21 @@ FL_RULE(asgd, HYPER(lr, lambd, alpha, t0), RUNNING(), STATE(a), DERIVED(eta, kee
         p = keep*p - eta*g;
         a = SELECT(w < 1, a + w*(p - a), p);))
 
-/* FTRL-Proximal. McMahan et al. 2013, algorithm 1, learning-rate power 1/2, in Keras's convention of l2, beta and shrinkage. */
-FL_RULE(ftrl, HYPER(lr, l1, l2, shrink, beta, n0), RUNNING(), STATE(n, z), DERIVED(h, q0),
+/* FTRL-Proximal. McMahan et al. 2013, algorithm 1, learning-rate power 1/2, in Keras's convention of l2, beta and shrinkage.
+ * Where lr changes, so does the pull of all steps before; k makes up for that (Keras does not, and loses the weights), and is
+ * 0 while lr stays. */
+FL_RULE(ftrl, HYPER(lr, l1, l2, shrink, beta, n0), RUNNING(last), STATE(n, z), DERIVED(h, q0, k),
     START(
         n = n0;),
     PREPARE(
         h = 2*shrink;
-        q0 = 2*l2 + beta/lr;),
+        q0 = 2*l2 + beta/lr;
+        k = SELECT(last > 0, 1/lr - 1/last, 0);
+        last = lr;),
     UPDATE(
         real root = SQRT(n + g*g);
-        z = z + ((g + h*p) - ((root - SQRT(n))/lr)*p);
+        real old = SQRT(n);
+        z = z + ((g + h*p) - ((root - old)/lr + k*(old + beta))*p);
         n = n + g*g;
         p = (MAX(MIN(z, l1), -l1) - z)/(root/lr + q0);))
 

@@ -1007,7 +1007,7 @@ class FTRL(Optimizer):
     params : array, list, dict or groups
         See `fallline.Optimizer`. Their first values enter only through :math:`z`, as in Keras.
     lr : float or schedule
-        Greater than 0.
+        Greater than 0. Where it changes, the weights stay where they are (in Keras they shrink with it).
     l1, l2, beta : float or schedule
         :math:`\lambda_1, \lambda_2, \beta`. As in Keras, `l2` counts twice in the divisor, the paper's once.
     l2_shrinkage : float or schedule
