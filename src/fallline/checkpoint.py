@@ -128,7 +128,8 @@ def _same_kind(given: Any, own: Any) -> bool:
     if isinstance(own, list):
         return isinstance(given, list) and len(given) == len(own) and all(map(_same_kind, given, own))
     if isinstance(own, dict):
-        return isinstance(given, dict) and (given.get("state") is None) == (own["state"] is None)
+        is_schedule = isinstance(given, dict) and given.keys() == own.keys()
+        return is_schedule and (given["state"] is None) == (own["state"] is None)
     return not isinstance(given, (dict, list))
 
 

@@ -139,6 +139,10 @@ class Hyper(Field):
         kind = TypeError if x is None else ValueError
         raise self.refuse(kind, owner, self.range, value, "Pass a number in that range, or a schedule.")
 
+    def scaled(self, owner: str, number: float, factor: float) -> float:
+        """Return a number times a factor, which must be in range too."""
+        return number if factor == 1 else self.number(owner, factor * number, factor * number)
+
     def _in_range(self, x: float) -> bool:
         """NaN is in no range, because every comparison with it is false."""
         high_enough = x > self.above if self.above is not None else x >= self.at_least

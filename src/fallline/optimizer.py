@@ -238,20 +238,21 @@ class Optimizer(Declared):
             self._common = self._common | {field.name: value}
         try:
             self._check_settings()
-            self._check_state_suffices(owner, field, value)
+            if self._lacks_state():
+                raise ValueError(
+                    f"{owner}({field.name}): must not need other state than was built; got {value!r}. "
+                    f"Build a new optimizer."
+                )
             self._push_all()
         except Exception:
             self._settings, self._common = before
             self._push_all()
             raise
 
-    def _check_state_suffices(self, owner: str, field: Field, value: Any) -> None:
+    def _lacks_state(self) -> bool:
+        """Return whether the settings need arrays that were not built."""
         lacking = set(_RULES[self.rule]["states"]) - set(_RULES[self._built]["states"])
-        if lacking or (self.ema is not None) != self._averages:
-            raise ValueError(
-                f"{owner}({field.name}): must not need state that was not built; got {value!r} on an optimizer that "
-                f"was built without. Build a new optimizer."
-            )
+        return bool(lacking) or (self.ema is not None) != self._averages
 
     def _numbers(self, group: int, t: int) -> tuple[list[float], float]:
         """Return the rule's hyperparameters of a group after t steps, and its coupled weight decay."""
@@ -265,8 +266,8 @@ class Optimizer(Declared):
                 if field.narrowed:
                     self._check_narrowed(field, value)
             numbers |= field.numbers(value)
-        scale = _LR_SCALE.at(owner, settings["lr_scale"], t)
-        numbers["lr"] = self._fields["lr"].check(owner, scale * numbers["lr"])
+        lr: Any = self._fields["lr"]
+        numbers["lr"] = lr.scaled(owner, numbers["lr"], _LR_SCALE.at(owner, settings["lr_scale"], t))
         decay = numbers.get("weight_decay", 0.0)
         numbers["wd"] = decay if self.decoupled else 0.0
         return [numbers[name] for name in _RULES[self._built]["hypers"]], 0.0 if self.decoupled else decay
@@ -330,7 +331,7 @@ class Optimizer(Declared):
 
     def _follow_schedules(self) -> None:
         owner, plan, t = type(self).__name__, self._plan, self._plan.steps
-        new = [(group, index, factor * field.at(owner, schedule, t))
+        new = [(group, index, field.scaled(owner, field.at(owner, schedule, t), factor))
                for schedule, field, group, index, factor in self._follow_numbers]  # fmt: skip
         for group, index, number in new:
             plan.set_number(group, index, number)
@@ -363,9 +364,9 @@ class Optimizer(Declared):
 
     def _arrays(self) -> list[tuple[str, np.ndarray]]:
         """Return the named parameters, unless the caller's containers hold other arrays by now."""
-        held = dict(trees.leaves(self._params))
-        for name, array in self._named:
-            if held.get(name) is not array:
+        held, built = dict(trees.leaves(self._params)), dict(self._named)
+        for name in [*built, *held]:
+            if held.get(name) is not built.get(name):
                 raise RuntimeError(
                     f"params[{name!r}]: must be the array that the optimizer was built with; got another, put in its "
                     f"place. Write into the array instead: array[...] = values."
@@ -411,8 +412,8 @@ class Optimizer(Declared):
     def grads(self) -> Any:
         """Gradient buffers like the parameters, zero at first: fill them, then call `step` without argument."""
         if self._own_grads is None:
-            arrays = iter([array for _, array in self._arrays()])
-            self._own_grads = trees.rebuild(self._params, lambda: np.zeros_like(next(arrays)))
+            arrays = dict(self._arrays())
+            self._own_grads = trees.rebuild(self._params, lambda name: np.zeros_like(arrays[name]))
         return self._own_grads
 
     def _filled_grads(self) -> Any:
@@ -446,8 +447,8 @@ class Optimizer(Declared):
         They are the moving average that `ema` keeps, or else the average that belongs to the rule (ASGD,
         schedule-free).
         """
-        averages = iter([self._average_of(name, array).astype(array.dtype) for name, array in self._arrays()])
-        return trees.rebuild(self._params, lambda: next(averages))
+        arrays = dict(self._arrays())
+        return trees.rebuild(self._params, lambda name: self._average_of(name, arrays[name]).astype(arrays[name].dtype))
 
     def _average_of(self, name: str, param: np.ndarray) -> np.ndarray:
         if self.ema is None:
@@ -499,6 +500,12 @@ class Optimizer(Declared):
             try:
                 self._settings, self._common = settings, self._common | options | {"rng": state_dict["rng"]}
                 self._plan.steps, self._plan.skipped = state_dict["steps"], state_dict["skipped"]
+                self._check_settings()
+                if self._lacks_state():
+                    raise ValueError(
+                        "load_state_dict(state_dict): must not need other state than was built; got hyperparameters "
+                        "that do. Build the optimizer with the settings it was saved with."
+                    )
                 self._push_all()
             except Exception:
                 self._settings, self._common, self._plan.steps, self._plan.skipped = before

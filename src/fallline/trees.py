@@ -44,13 +44,13 @@ def numbered(tree: Any, start: int = 0) -> tuple[Any, int]:
     return start, start + 1
 
 
-def rebuild(tree: Any, leaf: Callable[[], Any]) -> Any:
-    """Return a tree of the same containers with new leaves, asked for in order."""
+def rebuild(tree: Any, leaf: Callable[[str], Any], path: tuple[str, ...] = ()) -> Any:
+    """Return a tree of the same containers with a new leaf for each, asked for by its name."""
     if isinstance(tree, dict):
-        return {key: rebuild(child, leaf) for key, child in tree.items()}
-    if isinstance(tree, list):
-        return [rebuild(child, leaf) for child in tree]
-    if isinstance(tree, tuple):
-        entries = [rebuild(child, leaf) for child in tree]
+        return {key: rebuild(child, leaf, (*path, str(key))) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        entries = [rebuild(child, leaf, (*path, str(i))) for i, child in enumerate(tree)]
+        if isinstance(tree, list):
+            return entries
         return type(tree)(*entries) if hasattr(tree, "_fields") else tuple(entries)
-    return leaf()
+    return leaf("/".join(path) or "0")

@@ -112,6 +112,8 @@ cdef class Plan:
     cdef fl_tensor *tensors
     cdef fl_layout *layouts      # two for every tensor: of the parameter, of the gradient
     cdef PyObject **held         # the gradients of the step under way
+    cdef cnp.npy_intp *geometry  # of every parameter as it was built: dimensions, then shape and stride of each
+    cdef size_t *geometry_at     # where that of each begins
     cdef const char **accepted   # the last gradient of every tensor that was seen not to overlap anything
     cdef uintptr_t *taken        # sorted, disjoint [low, high) pairs that hold the memory that a step writes
     cdef size_t n_taken
@@ -121,7 +123,7 @@ cdef class Plan:
     cdef size_t threads          # 0: the process's default
     cdef readonly list names
     cdef _Node structure
-    cdef list params, kept
+    cdef list params, dtypes, kept
     cdef bytearray fortran
     cdef public long long steps
     cdef public long long skipped
@@ -133,12 +135,15 @@ cdef class Plan:
         self.names = names
         self.structure = _Node(structure)
         self.params = [None]*self.n_tensors
+        self.dtypes = [None]*self.n_tensors
         self.fortran = bytearray(self.n_tensors)
         self.plan = fl_plan_new(self.index, self.n_tensors, n_groups)
         self.layouts = <fl_layout *>calloc(2*self.n_tensors + 1, sizeof(fl_layout))
         self.held = <PyObject **>calloc(self.n_tensors + 1, sizeof(PyObject *))
         self.accepted = <const char **>calloc(self.n_tensors + 1, sizeof(char *))
-        if self.plan == NULL or self.layouts == NULL or self.held == NULL or self.accepted == NULL:
+        self.geometry_at = <size_t *>calloc(self.n_tensors + 1, sizeof(size_t))
+        if self.plan == NULL or self.layouts == NULL or self.held == NULL or self.accepted == NULL \
+                or self.geometry_at == NULL:
             raise MemoryError
         self.tensors = fl_plan_tensors(self.plan)
 
@@ -148,6 +153,8 @@ cdef class Plan:
         free(self.held)
         free(self.accepted)
         free(self.taken)
+        free(self.geometry)
+        free(self.geometry_at)
 
     def place(self, size_t i, param, size_t group, list states, cnp.ndarray running not None,
               average=None, master=None, bint stochastic=False):
@@ -174,6 +181,7 @@ cdef class Plan:
         t.stochastic = stochastic
         t.running = <double *>self._own(running, fl_rule(self.index).n_running)
         self.params[i] = param
+        self.dtypes[i] = param.dtype
 
     cdef void *_own(self, array, size_t size) except? NULL:
         if array is None:
@@ -188,6 +196,7 @@ cdef class Plan:
         `owners` are the arrays that hold the states; the plan keeps them alive.
         """
         self.kept = owners
+        self._note_geometry()
         if fl_plan_arrange(self.plan) != FL_OK:
             raise MemoryError
         cdef uintptr_t low = 0, high = 0
@@ -206,6 +215,36 @@ cdef class Plan:
             self.taken[2*self.n_taken] = low
             self.taken[2*self.n_taken + 1] = high
             self.n_taken += 1
+
+    cdef int _note_geometry(self) except -1:
+        cdef size_t i, at = 0
+        cdef int d, n_dims
+        cdef cnp.ndarray param
+        self.geometry = <cnp.npy_intp *>calloc(
+            sum([1 + 2*param.ndim for param in self.params]) + 1, sizeof(cnp.npy_intp))
+        if self.geometry == NULL:
+            raise MemoryError
+        for i in range(self.n_tensors):
+            param = self.params[i]
+            n_dims = cnp.PyArray_NDIM(param)
+            self.geometry_at[i] = at
+            self.geometry[at] = n_dims
+            for d in range(n_dims):
+                self.geometry[at + 1 + 2*d] = cnp.PyArray_DIM(param, d)
+                self.geometry[at + 2 + 2*d] = cnp.PyArray_STRIDE(param, d)
+            at += 1 + 2*n_dims
+        return 0
+
+    cdef bint _is_as_built(self, size_t i, cnp.ndarray param) noexcept:
+        """Whether a parameter still has the memory, the shape, the strides and the dtype that it was built with."""
+        cdef const cnp.npy_intp *built = &self.geometry[self.geometry_at[i]]
+        cdef int d, n_dims = cnp.PyArray_NDIM(param)
+        if cnp.PyArray_DATA(param) != self.tensors[i].param or n_dims != built[0]:
+            return False
+        for d in range(n_dims):
+            if cnp.PyArray_DIM(param, d) != built[1 + 2*d] or cnp.PyArray_STRIDE(param, d) != built[2 + 2*d]:
+                return False
+        return <void *>cnp.PyArray_DESCR(param) == <void *>self.dtypes[i]
 
     def set_group(self, size_t i, hypers, double l2, bint maximize, bint frozen):
         """Set the numbers of group i: hyperparameters in the rule's order, coupled weight decay, and two flags."""
@@ -324,18 +363,13 @@ cdef class Plan:
         cdef cnp.ndarray param = <cnp.ndarray>self.params[i]
         cdef cnp.ndarray grad = <cnp.ndarray>(given if cnp.PyArray_Check(given) else self._array_of(i, given))
         cdef int d, n_dims = cnp.PyArray_NDIM(param)
-        cdef size_t size = 1
+        if not self._is_as_built(i, param) or not cnp.PyArray_ISWRITEABLE(param):
+            self._refuse_param(i)
         if cnp.PyArray_NDIM(grad) != n_dims:
             self._refuse_shape(i, grad)
         for d in range(n_dims):
-            size *= cnp.PyArray_DIM(param, d)
             if cnp.PyArray_DIM(grad, d) != cnp.PyArray_DIM(param, d):
                 self._refuse_shape(i, grad)
-        if cnp.PyArray_DATA(param) != t.param or size != t.size or not cnp.PyArray_ISWRITEABLE(param) \
-                or self.fortran[i] and not cnp.PyArray_IS_F_CONTIGUOUS(param):
-            self._refuse_param(i)
-        if t.param_layout != NULL:
-            _describe(&self.layouts[2*i], param, False)     # it may have been reshaped in place
         if cnp.PyArray_DESCR(grad) is cnp.PyArray_DESCR(param):
             t.grad_format = t.param_format
         else:
@@ -357,7 +391,7 @@ cdef class Plan:
         param = self.params[i]
         if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, np.generic):
             return np.asarray(grad)
-        if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, (float, int)):
+        if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, float):
             return np.asarray(grad, dtype=param.dtype)
         raise TypeError(f"grads[{self.names[i]!r}]: must be a NumPy array or None; got {type(grad).__name__}. "
                         f"Convert it, for example with numpy.asarray.")
@@ -373,8 +407,6 @@ cdef class Plan:
                         f"Convert it with .astype({str(own)!r}).")
 
     cdef int _refuse_shape(self, size_t i, grad) except -1:
-        if <size_t>self.params[i].size != self.tensors[i].size:
-            self._refuse_param(i)
         raise ValueError(f"grads[{self.names[i]!r}]: must have the parameter's shape {self.params[i].shape}; got {grad.shape}. "
                          f"Check the formula, or the broadcasting in it.")
 
@@ -383,9 +415,8 @@ cdef class Plan:
         if not cnp.PyArray_ISWRITEABLE(param):
             raise ValueError(f"params[{self.names[i]!r}]: must be writeable; got an array that was made read-only after the "
                              f"optimizer was built. Set its flags.writeable, or freeze its group.")
-        raise RuntimeError(f"params[{self.names[i]!r}]: must stay where it was when the optimizer was built; got an array that "
-                           f"was {'resized' if param.size != self.tensors[i].size else 'moved or reshaped'} since. Build "
-                           f"a new optimizer for it.")
+        raise RuntimeError(f"params[{self.names[i]!r}]: must keep the memory, shape, strides and dtype that the optimizer "
+                           f"was built with; got an array that was changed since. Build a new optimizer for it.")
 
     cdef int _refuse_overlap(self, size_t i, grad) except -1:
         """A step would change, while it reads, a gradient that lies in memory that it writes."""
@@ -430,7 +461,8 @@ cdef class Plan:
         grad = <object>self.held[i]
         order = "F" if self.fortran[i] else "C"
         where = tuple(int(k) for k in np.unravel_index(first, grad.shape, order)) if grad.ndim else ()
-        others = f", and {len(faults) - 1} more tensors with such elements" if len(faults) > 1 else ""
+        more = len(faults) - 1
+        others = f", and {more} more tensor{'s' if more > 1 else ''} with such elements" if more else ""
         raise ValueError(
             f"grads[{self.names[i]!r}]: must be finite; got {float(grad[where])} at index {where}, {count} of {grad.size} elements "
             f"not finite{others}. Nothing was changed. Look for the operation that made it, clip, or pass nonfinite=\"skip\".")
