@@ -45,8 +45,9 @@ static void encode_bfloat16(uint16_t *restrict out, const float *restrict in, si
 }
 
 /* The sum with noise, but no larger than the largest finite number where rounding to nearest stays finite. */
+#define MIN(x, y) ((x) < (y) ? (x) : (y))
 #define DITHERED(magnitude, noise, overflow, largest) \
-    ((magnitude) < (overflow) && (magnitude) + (noise) > (largest) ? (largest) : (magnitude) + (noise))
+    MIN((magnitude) + (noise), (magnitude) < (overflow) ? (largest) : UINT32_MAX) /* && would be a branch: no vectors */
 
 static void dither_bfloat16(uint16_t *restrict out, const float *restrict in, uint64_t key, uint64_t counter, size_t n)
 {
@@ -99,5 +100,6 @@ static void dither_float16(uint16_t *restrict out, const float *restrict in, uin
 #undef FLOAT
 #undef DRAW
 #undef DITHERED
+#undef MIN
 #undef BFLOAT16
 #undef FLOAT16

@@ -21,16 +21,23 @@ enum {
 };
 
 enum { FL_LANES = 16 };                    /* partial sums of a reduction; divides FL_BLOCK */
+enum { FL_CHUNK = 256 };                   /* elements measured at once; a multiple of FL_LANES */
 enum { FL_SINGLE = 0, FL_DOUBLE = 1 }; /* the two precisions of arithmetic */
 
-/* A kernel for n elements. Pointers are aligned to their element and do not overlap; `void *` points to float or double. */
-typedef void fl_step_kernel(void *p, const void *g, void *const *state, const void *constants, size_t n);
+/* What surrounds a rule: its gradient is scale*clamp(g, +-clip) + l2*p, and afterwards e = decay*e + (1 - decay)*p. */
+typedef struct {
+    double scale, clip, l2, decay;
+} fl_dress;
+
+/* Kernels for n elements. Pointers are aligned to their element and do not overlap; `void *` points to float or double. */
+
+/* A step, with what surrounds it unless dress is NULL, and with the average unless e is NULL, which it is if dress is. */
+typedef void fl_step_kernel(void *p, const void *g, void *const *state, const void *constants, const fl_dress *dress, void *e,
+                            size_t n);
 /* First pass of a rule with norms: updates its moments, adds the squares of the two quantities to sums[2*FL_LANES]. */
 typedef void fl_measure_kernel(const void *p, const void *g, void *const *state, const void *constants, size_t n, double *sums);
-/* out = scale*clamp(g, +-clip) + l2*p; `out` may be `g`. p is not read if l2 is 0. */
-typedef void fl_prologue_kernel(void *out, const void *g, const void *p, double scale, double clip, double l2, size_t n);
-/* e = decay*e + (1 - decay)*p */
-typedef void fl_average_kernel(void *e, const void *p, double decay, size_t n);
+/* The gradient as a step would see it; `out` may be `g`. */
+typedef void fl_dress_kernel(void *out, const void *g, const void *p, const fl_dress *dress, size_t n);
 /* 1 if all are finite. */
 typedef int fl_finite_kernel(const void *g, size_t n);
 /* Adds the squares of unit*clamp(g, +-clip) to sums[FL_LANES]; element i to lane i % FL_LANES. */
@@ -44,8 +51,7 @@ typedef struct {
     const char *name;
     fl_step_kernel *step[FL_N_RULES][2];
     fl_measure_kernel *measure[FL_N_RULES][2]; /* NULL for a rule without norms */
-    fl_prologue_kernel *prologue[2];
-    fl_average_kernel *average[2];
+    fl_dress_kernel *dress[2];
     fl_finite_kernel *finite[2];
     fl_squares_kernel *squares[2];
     fl_decode_kernel *decode[FL_N_FORMATS]; /* NULL for float32 and float64, which need no decoding */

@@ -48,8 +48,7 @@ const fl_kernels FL_PASTE(fl_kernels, FL_ISA) = {
     [FL_PASTE(FL_RULE, name)] = {FL_PASTE(FL_PASTE(name, measure), single), FL_PASTE(FL_PASTE(name, measure), double)},
 #include "rules.h"
     },
-    .prologue = {prologue_single, prologue_double},
-    .average = {average_single, average_double},
+    .dress = {dress_single, dress_double},
     .finite = {finite_single, finite_double},
     .squares = {squares_single, squares_double},
     .decode = {[FL_FLOAT16] = decode_float16, [FL_BFLOAT16] = decode_bfloat16},

@@ -329,11 +329,17 @@ static double norm_factor(fl_pass *pass)
 static fl_status check(fl_pass *pass)
 {
     const fl_settings *settings = pass->settings;
-    pass->finite_pass = settings->nonfinite != FL_IGNORE;
+    const int must_be_finite = settings->nonfinite != FL_IGNORE;
     pass->squares_pass = settings->clip_norm < HUGE_VAL;
+    /* A finite sum of squares has finite terms, unless clip_value made them so: then nothing else need be looked at. */
+    pass->finite_pass = must_be_finite && !(pass->squares_pass && pass->clip == HUGE_VAL);
     if (!pass->finite_pass && !pass->squares_pass)
         return FL_OK;
     run(pass, check_task);
+    if (must_be_finite && !pass->finite_pass && !isfinite(total_of_sums(pass->plan))) {
+        pass->finite_pass = 1; /* tells an infinite gradient from squares that overflow */
+        run(pass, check_task);
+    }
     if (atomic_load(&pass->found_nonfinite))
         return FL_NOT_FINITE;
     if (pass->squares_pass)
@@ -411,28 +417,19 @@ static void prepare(const fl_plan *plan)
 
 /* ---- the step ---- */
 
-/* What happens to a gradient of this tensor before the rule. */
-typedef struct {
-    double scale, clip, l2;
-    int needed;
-} fl_prologue;
-
-static fl_prologue prologue_of(const fl_pass *pass, const fl_tensor *t)
+/* What surrounds the rule for this tensor; the first average is the first weights. */
+static fl_dress dress_of(const fl_pass *pass, const fl_tensor *t)
 {
     const fl_group *group = &pass->plan->current[t->group];
-    fl_prologue prologue = {group->maximize ? -pass->scale : pass->scale, pass->clip, group->l2, 0};
-    prologue.needed = prologue.scale != 1 || prologue.clip < HUGE_VAL || prologue.l2 != 0;
-    return prologue;
+    return (fl_dress){
+        .scale = group->maximize ? -pass->scale : pass->scale,
+        .clip = pass->clip,
+        .l2 = group->l2,
+        .decay = t->running[0] > 1 ? pass->settings->average_decay : 0,
+    };
 }
 
-static const void *apply_prologue(const fl_pass *pass, const fl_prologue *prologue, int real, const void *g, const void *p,
-                                  size_t n, fl_buffer *buffer)
-{
-    if (!prologue->needed)
-        return g;
-    pass->kernels->prologue[real](buffer, g, p, prologue->scale, prologue->clip, prologue->l2, n);
-    return buffer;
-}
+static int is_bare(const fl_dress *dress) { return dress->scale == 1 && dress->clip == HUGE_VAL && dress->l2 == 0; }
 
 static const void *constants_of(const fl_plan *plan, size_t tensor)
 {
@@ -452,17 +449,19 @@ static void measure_span(fl_pass *pass, const fl_span *span, double *sums)
     const fl_plan *plan = pass->plan;
     const fl_tensor *t = &plan->tensors[span->tensor];
     const int real = precision(t);
-    const fl_prologue prologue = prologue_of(pass, t);
+    const fl_dress dress = dress_of(pass, t);
     double lanes[2*FL_LANES] = {0};
-    const int in_place = gradient_is_in_place(t) && param_is_in_place(t) && !prologue.needed;
-    const size_t stride = stride_of(span, in_place);
+    const size_t stride = stride_of(span, gradient_is_in_place(t) && param_is_in_place(t) && is_bare(&dress));
     for (size_t done = 0; done < span->n; done += stride) {
         fl_buffer p_buffer, g_buffer;
         void *states[FL_MAX_STATES];
         const size_t start = span->start + done, n = smaller(stride, span->n - done);
         const void *p = fetch_param(pass, t, start, n, &p_buffer);
         const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
-        g = apply_prologue(pass, &prologue, real, g, p, n, &g_buffer);
+        if (!is_bare(&dress)) {
+            pass->kernels->dress[real](&g_buffer, g, p, &dress, n);
+            g = &g_buffer;
+        }
         states_at(plan, t, start, states);
         pass->kernels->measure[plan->rule][real](p, g, states, constants_of(plan, span->tensor), n, lanes);
     }
@@ -500,43 +499,25 @@ static void measure(fl_pass *pass)
     }
 }
 
-/* Blocks of a span that cannot be stepped in place at once. */
-static void step_blocks(const fl_pass *pass, const fl_span *span, const fl_prologue *prologue)
-{
-    const fl_plan *plan = pass->plan;
-    const fl_tensor *t = &plan->tensors[span->tensor];
-    const int real = precision(t);
-    const double decay = t->running[0] > 1 ? pass->settings->average_decay : 0; /* the first average is the first weights */
-    for (size_t done = 0; done < span->n; done += FL_BLOCK) {
-        fl_buffer p_buffer, g_buffer;
-        void *states[FL_MAX_STATES];
-        const size_t start = span->start + done, n = smaller(FL_BLOCK, span->n - done);
-        /* In place, in the master copy or in the buffer: all three may be written. */
-        void *p = (void *)(uintptr_t)fetch_param(pass, t, start, n, &p_buffer);
-        const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
-        g = apply_prologue(pass, prologue, real, g, p, n, &g_buffer);
-        states_at(plan, t, start, states);
-        pass->kernels->step[plan->rule][real](p, g, states, constants_of(plan, span->tensor), n);
-        if (t->average != NULL)
-            pass->kernels->average[real]((char *)t->average + start*real_size(t), p, decay, n);
-        store(pass, t, start, n, p);
-    }
-}
-
 static void step_span(const fl_pass *pass, const fl_span *span)
 {
     const fl_plan *plan = pass->plan;
     const fl_tensor *t = &plan->tensors[span->tensor];
-    const fl_prologue prologue = prologue_of(pass, t);
-    if (prologue.needed || t->average != NULL || !gradient_is_in_place(t) || !param_is_in_place(t)) {
-        step_blocks(pass, span, &prologue);
-        return;
+    const fl_dress dress = dress_of(pass, t);
+    const fl_dress *needed = is_bare(&dress) && t->average == NULL ? NULL : &dress;
+    const size_t stride = stride_of(span, gradient_is_in_place(t) && param_is_in_place(t));
+    for (size_t done = 0; done < span->n; done += stride) {
+        fl_buffer p_buffer, g_buffer;
+        void *states[FL_MAX_STATES];
+        const size_t start = span->start + done, n = smaller(stride, span->n - done);
+        /* In place, in the master copy or in the buffer: all three may be written. */
+        void *p = (void *)(uintptr_t)fetch_param(pass, t, start, n, &p_buffer);
+        const void *g = fetch_gradient(pass, t, start, n, &g_buffer);
+        void *e = t->average == NULL ? NULL : (char *)t->average + start*real_size(t);
+        states_at(plan, t, start, states);
+        pass->kernels->step[plan->rule][precision(t)](p, g, states, constants_of(plan, span->tensor), needed, e, n);
+        store(pass, t, start, n, p);
     }
-    void *states[FL_MAX_STATES];
-    const size_t offset = span->start*real_size(t);
-    states_at(plan, t, span->start, states);
-    pass->kernels->step[plan->rule][precision(t)](t->param + offset, t->grad + offset, states,
-                                                  constants_of(plan, span->tensor), span->n);
 }
 
 static void step_task(void *context, size_t task)

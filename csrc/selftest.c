@@ -4,15 +4,13 @@
  *   selftest --wrong-rule [formula|rounding|tail]   the same with a wrong kernel for Adam, which the tests have to notice
  *
  * Invariants: every random number comes from `mix` of constants, so that every run is the same. What must agree is compared
- * byte for byte; a tolerance says why it is there. LeakSanitizer watches that all memory is freed.
- *
+ * byte for byte; a tolerance says why it is there. LeakSanitizer sees to it that all is freed.
  * plan.c is compiled into this file once more, under other names, so that its allocator and its table of kernels can be made to
- * fail. The tests of plans use this copy. */
+ * fail. The tests use this copy. */
 #define _GNU_SOURCE
 #include "kernels.h"
 #include "layout.h"
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +20,6 @@
 static size_t until_refusal = SIZE_MAX; /* the allocations that succeed before one fails */
 
 static void *rationed_calloc(size_t n, size_t size) { return until_refusal-- > 0 ? calloc(n, size) : NULL; }
-
 static const fl_kernels *kernels_in_use(void);
 
 #define fl_plan_new copy_plan_new
@@ -41,14 +38,20 @@ void fl_plan_free(fl_plan *plan);
 #undef calloc
 #undef fl_kernels_current
 
-/* ThreadSanitizer asks this: a child that starts threads after a fork is what is tested here. */
+static size_t best, every = 1; /* the last instruction set this machine supports; every how many rules are tested */
+
+/* Called by ThreadSanitizer alone, which is slow; and a child that starts threads is what is tested here. */
 const char *__tsan_default_options(void);
-const char *__tsan_default_options(void) { return "die_after_fork=0"; }
+__attribute__((no_sanitize("thread"))) const char *__tsan_default_options(void)
+{
+    every = 16;
+    return "die_after_fork=0";
+}
 
 /* ---- what the tests share ---- */
 
 static size_t n_passed, n_failed;
-
+/* Count, and say so if it does not hold. */
 #define expect(holds, ...) \
     ((holds) ? (void)n_passed++ : n_failed++ < 50 ? (void)(printf(__VA_ARGS__), putchar('\n')) : (void)0)
 
@@ -87,24 +90,23 @@ static size_t below(size_t n, uint64_t seed) { return (size_t)(mix(seed) % n); }
 static double number(uint64_t seed)
 {
     static const double factors[16] = {0, -0.0, 1e-30, 1e-42, 1e3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const uint64_t random = mix(seed);
-    return (double)(int64_t)random*0x1p-62*factors[random % 16];
+    return (double)(int64_t)mix(seed)*0x1p-62*factors[below(16, seed)];
 }
-
-static size_t best; /* the last instruction set that this machine supports */
 
 /* ---- wrong kernels ---- */
 
 static const char *fault = "";
 static const fl_kernels *truth; /* what the wrong kernels are wrong about */
 
-static void wrong_adam(void *p, const void *g, void *const *state, const void *constants, size_t n)
+static void wrong_adam(void *p, const void *g, void *const *state, const void *constants, const fl_dress *dress, void *e,
+                       size_t n)
 {
     double wrong[FL_MAX_CONSTANTS], *x = p;
     memcpy(wrong, constants, fl_rules[FL_RULE_adam].info.n_constants*sizeof *wrong);
     if (strcmp(fault, "formula") == 0)
         wrong[1] = wrong[2]; /* b1 = b2 */
-    truth->step[FL_RULE_adam][FL_DOUBLE](p, g, state, wrong, strcmp(fault, "tail") == 0 && n % 16 == 15 ? n - 1 : n);
+    const size_t stepped = strcmp(fault, "tail") == 0 && n % 16 == 15 ? n - 1 : n;
+    truth->step[FL_RULE_adam][FL_DOUBLE](p, g, state, wrong, dress, e, stepped);
     if (strcmp(fault, "rounding") == 0 && n > 0)
         x[n - 1] = nextafter(x[n - 1], 0);
 }
@@ -153,34 +155,36 @@ typedef struct {
 static void *make_array(array *a, fl_format format, size_t n, size_t offset, int strided)
 {
     const size_t item_size = item_sizes[format], step = item_size + (strided ? 3 : 0);
-    a->n = n;
-    a->format = format;
-    a->layout = (fl_layout){1, {n}, {strided ? -(ptrdiff_t)step : (ptrdiff_t)step}};
+    *a = (array){.n = n, .format = format, .layout = {1, {n}, {strided ? -(ptrdiff_t)step : (ptrdiff_t)step}}};
     a->first = (char *)allocate(n*step + offset*item_size) + offset*item_size + (strided && n > 0 ? n*step - item_size : 0);
     return a->first;
 }
 
-/* Element i of an array of floats or doubles; 0 if there is no array. */
+/* Element i of floats or doubles; 0 if there is no array. */
 static double at(const array *a, size_t i)
 {
-    union { float single; double twice; } x;
-    if (a->n == 0)
-        return 0;
-    memcpy(&x, a->first + (ptrdiff_t)i*a->layout.strides[0], item_sizes[a->format]);
-    return a->format == FL_FLOAT64 ? x.twice : (double)x.single;
+    double twice = 0;
+    float single = 0;
+    if (a->n > 0 && a->format == FL_FLOAT64)
+        memcpy(&twice, a->first + (ptrdiff_t)i*a->layout.strides[0], sizeof twice);
+    else if (a->n > 0)
+        memcpy(&single, a->first + (ptrdiff_t)i*a->layout.strides[0], sizeof single);
+    return a->format == FL_FLOAT64 ? twice : (double)single;
 }
 
-static void put(array *a, size_t i, double number)
+static void put(array *a, size_t i, double x)
 {
-    union { float single; double twice; uint16_t half; } x = {.twice = number};
-    const float single = (float)number;
-    if (a->n == 0)
-        return;
-    if (a->format == FL_FLOAT32)
-        x.single = single;
-    else if (a->format != FL_FLOAT64)
-        fl_kernels_baseline.encode[a->format](&x.half, &single, 1);
-    memcpy(a->first + (ptrdiff_t)i*a->layout.strides[0], &x, item_sizes[a->format]);
+    char *to = a->n > 0 ? a->first + (ptrdiff_t)i*a->layout.strides[0] : NULL;
+    const float single = (float)x;
+    uint16_t half;
+    if (to != NULL && a->format == FL_FLOAT64) {
+        memcpy(to, &x, sizeof x);
+    } else if (to != NULL && a->format == FL_FLOAT32) {
+        memcpy(to, &single, sizeof single);
+    } else if (to != NULL) {
+        fl_kernels_baseline.encode[a->format](&half, &single, 1);
+        memcpy(to, &half, sizeof half);
+    }
 }
 
 /* The hyperparameters of every rule, by their place. */
@@ -270,16 +274,15 @@ static void expect_same(const model *right, const model *m)
 {
     const setup s = m->s;
     for (size_t i = 0; i < N_TENSORS; i++)
-        expect(same_tensor(right, m, i), "%s, format %d, plain %d, length %zu: wrong bits with %s, %zu threads, offset %zu, strided %d",
+        expect(same_tensor(right, m, i), "%s, format %d, plain %d, length %zu: wrong for %s, %zu threads, offset %zu, strided %d",
                fl_rule(s.rule)->name, (int)s.format, s.plain, lengths[i], fl_isa_name(s.isa), s.threads, s.offset, s.strided);
 }
 
-/* ---- some rules, in scalar steps ---- */
+/* ---- the rules ---- */
 
 /* Arithmetic is in double, and R (or `put`) rounds each result to the precision of the rule. For float that is the same as
  * arithmetic in float, because double has more than twice its digits; and it leaves a compiler nothing to contract. */
 static int in_single;
-
 static double R(double x) { return in_single ? (double)(float)x : x; }
 
 /* x^t as a product of t factors. */
@@ -321,7 +324,7 @@ static void replay_prologue(model *m)
     }
 }
 
-/* Step t of one tensor. */
+/* Step t of a tensor, in scalar operations. */
 static void replay_rule(size_t rule, size_t t, array parts[N_PARTS])
 {
     const double lr = R(hyper(0)), h1 = hyper(1), h2 = hyper(2), b1 = R(h1), c1 = R(1 - h1), b2 = R(h2), c2 = R(1 - h2);
@@ -378,8 +381,6 @@ static model *replay(setup s)
     return m;
 }
 
-/* ---- all rules: the same bits in every setup, and those of a scalar step ---- */
-
 static model *outcome(setup s, size_t isa, size_t threads, size_t offset, int strided)
 {
     s.isa = isa, s.threads = threads, s.offset = offset, s.strided = strided;
@@ -391,8 +392,11 @@ static model *outcome(setup s, size_t isa, size_t threads, size_t offset, int st
     return m;
 }
 
-static void test_rule(setup s, int is_replayed)
+/* The same bits in every setup; for some rules, those of a scalar step. */
+static void test_rule(setup s)
 {
+    const int is_replayed = s.format <= FL_FLOAT64 && (s.rule == FL_RULE_sgd || s.rule == FL_RULE_momentum ||
+                            s.rule == FL_RULE_adam || s.rule == FL_RULE_lion || s.rule == FL_RULE_lamb);
     for (s.plain = 0; s.plain < 2; s.plain++) {
         const model *right = is_replayed ? replay(s) : outcome(s, best/2, 1, 1, 0);
         expect_same(right, outcome(s, 0, 1, 0, 0));
@@ -405,14 +409,14 @@ static void test_rule(setup s, int is_replayed)
 
 static void test_rules(void)
 {
-    for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
-        for (size_t i = 0; i < fl_rule_count(); i++)
-            test_rule((setup){i, format, .threads = 1}, i == FL_RULE_sgd || i == FL_RULE_momentum || i == FL_RULE_adam ||
-                                                            i == FL_RULE_lion || i == FL_RULE_lamb);
+    for (size_t i = 0; i < fl_rule_count(); i += every) {
+        test_rule((setup){.rule = i, .format = FL_FLOAT32});
+        test_rule((setup){.rule = i, .format = FL_FLOAT64});
+    }
     for (fl_format format = FL_FLOAT16; format <= FL_BFLOAT16; format++) {
-        test_rule((setup){FL_RULE_adam, format, .threads = 1}, 0);
-        test_rule((setup){FL_RULE_adam, format, .stochastic = 1}, 0);
-        test_rule((setup){FL_RULE_lamb, format, .master = 1}, 0);
+        test_rule((setup){.rule = FL_RULE_adam, .format = format});
+        test_rule((setup){.rule = FL_RULE_adam, .format = format, .stochastic = 1});
+        test_rule((setup){.rule = FL_RULE_lamb, .format = format, .master = 1});
     }
 }
 
@@ -431,8 +435,8 @@ static void test_nonfinite(fl_format format, fl_nonfinite policy, double value, 
     const fl_status status = step_model(m);
     for (size_t i = 0; i < N_TENSORS; i++)
         changed += !same_tensor(m, twin, i);
-    const int stepped = status == FL_OK && changed == N_TENSORS, untouched = status == FL_NOT_FINITE && changed == 0;
-    expect(policy == FL_IGNORE ? stepped : untouched, "policy %d, format %d: %zu tensors changed", policy, format, changed);
+    expect(policy == FL_IGNORE ? status == FL_OK && changed == N_TENSORS : status == FL_NOT_FINITE && changed == 0,
+           "policy %d, format %d: %zu tensors changed", policy, format, changed);
     fl_plan_locate(m->plan, tensor, &found, &count);
     expect(found == first && count == 2, "locate: must find 2 at %zu; got %zu at %zu", first, count, found);
     release_all();
@@ -444,17 +448,20 @@ static void test_extremes(void)
 {
     const setup s = {.rule = FL_RULE_sgd, .format = FL_FLOAT64, .isa = best, .threads = 2};
     model *m = new_model(s), *twin = new_model(s);
-    array *grad = &m->parts[12][GRAD], *step = &m->parts[12][PARAM];
+    array *step = &m->parts[12][PARAM];
+    size_t found, count;
     m->groups[0] = (fl_group){.hypers = {1}};
     m->groups[1].frozen = 1;
     m->settings.clip_value = HUGE_VAL;
     fl_plan_tensors(m->plan)[10].grad = NULL;
     put(&m->parts[11][GRAD], 0, NAN); /* group 1 */
     for (size_t j = 0; j < lengths[12]; j++)
-        put(grad, j, 1e200), put(step, j, 0);
+        put(&m->parts[12][GRAD], j, 1e200), put(step, j, 0);
     expect(step_model(m) == FL_OK, "frozen: a gradient that is not used may be anything");
-    expect(fabs(sqrt(add_squares(0, step))/m->settings.clip_norm - 1) < (double)lengths[12]/16*DBL_EPSILON, "clip_norm: too large");
+    expect(fabs(sqrt(add_squares(0, step))/40 - 1) < (double)lengths[12]/16*DBL_EPSILON, "clip_norm: a norm of 1e202");
     expect(same_tensor(m, twin, 10) && same_tensor(m, twin, 11) && !same_tensor(m, twin, 12), "tensors: must be left alone");
+    fl_plan_locate(m->plan, 11, &found, &count);
+    expect(found == lengths[11] && count == 0, "locate: must find nothing in a frozen tensor; got %zu at %zu", count, found);
     release_all();
 }
 
@@ -517,18 +524,21 @@ static void test_dither(const half_format *h, const fl_kernels *kernels, unsigne
     for (size_t i = 0; i < N; i++)
         ups += out[i] == bits + 1, downs += out[i] == bits;
     expect(memcmp(out, baseline, sizeof out) == 0, "dither to format %d: %s is not as the baseline", h->format, kernels->name);
-    /* Within five standard deviations. */
-    expect(ups + downs == N && fabs((double)ups - N*up) <= 5*sqrt(N*up*(1 - up)),
-           "dither to format %d, %s: %a went up %zu times, down %zu times", h->format, kernels->name, (double)in[0], ups, downs);
+    expect(ups + downs == N && fabs((double)ups - N*up) <= 5*sqrt(N*up*(1 - up)), /* five standard deviations */
+           "dither to format %d, %s: %a went up %zu times, down %zu", h->format, kernels->name, (double)in[0], ups, downs);
 }
 
-static void test_halves(const fl_kernels *kernels)
+static void test_halves(void)
 {
-    const half_format formats[] = {{FL_FLOAT16, 10, -14, 0x7c00}, {FL_BFLOAT16, 7, -126, 0x7f80}};
-    for (const half_format *h = formats; h < formats + 2; h++) {
-        test_codec(h, kernels);
-        for (unsigned i = 0; i < 128; i++) /* subnormal and any; of both signs */
-            test_dither(h, kernels, (unsigned)below(i & 1 ? 1u << h->digits : h->infinity, i) | (i & 2) << 14, i/128.0, mix(i));
+    static const half_format formats[] = {{FL_FLOAT16, 10, -14, 0x7c00}, {FL_BFLOAT16, 7, -126, 0x7f80}};
+    for (size_t k = 0; k < 2*(best + 1); k++) {
+        const half_format *h = &formats[k % 2];
+        fl_isa_select(fl_isa_name(k/2));
+        test_codec(h, fl_kernels_current());
+        for (unsigned i = 0; i < 128; i++) { /* subnormal and any; of both signs */
+            const size_t bits = below(i & 1 ? 1u << h->digits : h->infinity, i);
+            test_dither(h, fl_kernels_current(), (unsigned)bits | (i & 2) << 14, i/128.0, mix(i));
+        }
     }
 }
 
@@ -541,10 +551,8 @@ static void test_layout(uint64_t seed)
     static char memory[ROOM], expected[ROOM], buffer[ROOM], items[ROOM];
     const size_t item_size = (size_t)2 << below(3, seed);
     fl_layout layout = {.n_dims = 1 + below(4, seed + 1)};
-    const size_t turn = below(4, seed + 2);
-    size_t size = 1, wrong = 0;
+    size_t size = 1, wrong = 0, turn = below(4, seed + 2), repeats = 0;
     ptrdiff_t reach = (ptrdiff_t)(item_size + below(3, seed + 3)), origin = (ptrdiff_t)below(7, seed + 4);
-    int repeats = 0;
     for (size_t k = 0; k < layout.n_dims; k++) { /* from the dimension that is dense in memory to the one that is not */
         const size_t d = (k + turn) % layout.n_dims, kind = below(8, seed + 20 + d);
         size *= layout.shape[d] = 1 + below(5, seed + 10 + d);
@@ -603,7 +611,8 @@ static int runs_each_once(size_t threads, size_t n_tasks, int nested)
 static void *call_often(void *failures)
 {
     for (uint64_t i = 0; i < 1000; i++)
-        atomic_fetch_add((atomic_uint *)failures, !runs_each_once(below(i % 5 ? 9 : 1000, i), below(MAX_TASKS + 1, ~i), i % 50 == 0));
+        if (!runs_each_once(below(9, i), below(MAX_TASKS + 1, ~i), i % 50 == 0))
+            atomic_fetch_add((atomic_uint *)failures, 1);
     return NULL;
 }
 
@@ -617,46 +626,39 @@ static int well_in_child(int (*test)(void *context), void *context)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
-static int pool_works(void *unused)
+static int pool_works(void *context) /* NULL: in a child, too */
 {
-    int works = 1;
-    for (int i = 0; i < 50; i++)
-        works &= runs_each_once(4, MAX_TASKS, i % 2);
-    return works && (unused != NULL || well_in_child(pool_works, &works)); /* and in a child of a child */
+    atomic_uint failures = 0;
+    call_often(&failures);
+    return atomic_load(&failures) == 0 && (context != NULL || well_in_child(pool_works, &failures));
 }
 
 static void test_pool(void)
 {
     pthread_t callers[4];
     atomic_uint failures = 0;
-    call_often(&failures);
+    expect(pool_works(&failures), "fl_pool_run: must run every task once");
     for (size_t i = 0; i < 4; i++)
-        if (pthread_create(&callers[i], NULL, call_often, &failures) != 0)
-            abort();
+        expect(pthread_create(&callers[i], NULL, call_often, &failures) == 0, "pthread_create: the test needs threads");
     for (size_t i = 0; i < 4; i++)
         pthread_join(callers[i], NULL);
-    expect(atomic_load(&failures) == 0, "fl_pool_run: %u of 5000 calls did not run every task once", atomic_load(&failures));
+    expect(atomic_load(&failures) == 0, "fl_pool_run: %u of 4000 calls by four threads failed", atomic_load(&failures));
     expect(well_in_child(pool_works, NULL), "fl_pool_run: must work in forked children");
     expect(pool_works(&failures), "fl_pool_run: must work after a fork");
 }
 
 /* ---- plans: the lock, memory ---- */
 
-static int enters_once(void *plan)
-{
-    const int first = fl_plan_enter(plan), second = fl_plan_enter(plan);
-    fl_plan_leave(plan);
-    return first == 0 && second == -1;
-}
+static int enters(void *plan) { return fl_plan_enter(plan) == 0; }
 
 static void test_lock(void)
 {
     fl_plan *plan = fl_plan_new(FL_RULE_sgd, 0, 0);
-    expect(enters_once(plan), "fl_plan_enter: must take a free plan, once");
-    expect(fl_plan_enter(plan) == 0, "fl_plan_enter: must take a plan that was left");
-    expect(well_in_child(enters_once, plan), "fl_plan_enter: a child must not wait for a thread of its parent");
-    expect(fl_plan_enter(plan) == -1, "fl_plan_enter: must not take a plan because a child did");
+    expect(enters(plan) && !enters(plan), "fl_plan_enter: must take a plan once");
+    expect(well_in_child(enters, plan), "fl_plan_enter: a child must not wait for a thread of its parent");
+    expect(!enters(plan), "fl_plan_enter: must not take a plan because a child did");
     fl_plan_leave(plan);
+    expect(enters(plan), "fl_plan_enter: must take a plan that was left");
     fl_plan_free(plan);
 }
 
@@ -666,10 +668,7 @@ static void test_memory(void)
     for (size_t refused = 0; status != FL_OK; refused++) {
         until_refusal = refused;
         fl_plan *plan = fl_plan_new(FL_RULE_adam, 3, 1);
-        if (plan != NULL) {
-            fl_plan_tensors(plan)[1].size = 100000;
-            status = fl_plan_arrange(plan);
-        }
+        status = plan != NULL ? fl_plan_arrange(plan) : FL_NO_MEMORY;
         fl_plan_free(plan);
         expect((status == FL_OK) == (until_refusal == 0), "fl_plan_arrange: %d without allocation %zu", status, refused);
     }
@@ -687,10 +686,7 @@ int main(int n_arguments, char **arguments)
     test_pool();
     for (uint64_t i = 0; i < 2000; i++)
         test_layout(mix(i));
-    for (size_t isa = 0; isa <= best; isa++) {
-        fl_isa_select(fl_isa_name(isa));
-        test_halves(fl_kernels_current());
-    }
+    test_halves();
     test_rules();
     test_extremes();
     for (fl_format format = FL_FLOAT32; format < FL_N_FORMATS; format++) {
