@@ -20,7 +20,7 @@ test: $(BUILT)
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(BUILT) $(VENV)/.bench
-	$(BIN)/python -m pytest bench $(ARGS)
+	$(BIN)/python -m pytest bench -q --benchmark-quiet --benchmark-autosave $(ARGS)
 
 lint: $(BUILT) $(VENV)/.lint
 	$(BIN)/ruff check

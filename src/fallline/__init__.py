@@ -2,7 +2,9 @@
 
 __version__ = "0.1.0"
 
-from fallline import problems, schedules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from fallline.optim import (
     ADOPT,
     ASGD,
@@ -34,6 +36,9 @@ from fallline.optim import (
 from fallline.optimizer import Optimizer
 from fallline.runtime import get_num_threads, set_num_threads, show_config
 from fallline.train import Epoch, History, StopTraining, batches, train
+
+if TYPE_CHECKING:
+    from fallline import problems, schedules
 
 __all__ = [
     "ADOPT",
@@ -74,3 +79,16 @@ __all__ = [
     "show_config",
     "train",
 ]
+
+# Imported when first used, so that importing fallline costs little more than importing NumPy.
+_LATER = ("problems", "schedules")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'fallline' has no attribute {name!r}")
+    return import_module(f"fallline.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

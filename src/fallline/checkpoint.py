@@ -2,16 +2,13 @@
 
 A file is NumPy's npz without pickle: an entry ``fallline`` with everything but the arrays as JSON, and the arrays,
 numbered in the order in which the JSON names them. bfloat16, which npz does not know, is stored as its bits.
+
+What only files need is imported where it is needed: importing fallline should cost little more than importing NumPy.
 """
 
-import json
 import os
-import secrets
-import shutil
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -174,30 +171,38 @@ def _check_arrays(what: str, own: dict[str, np.ndarray], given: dict[str, np.nda
 # ---- files
 
 
-def write(path: str | Path, state_dict: dict[str, Any], params: dict[str, np.ndarray]) -> None:
+def write(path: str | os.PathLike[str], state_dict: dict[str, Any], params: dict[str, np.ndarray]) -> None:
     """Write a checkpoint aside, sync it and rename it over `path`, which may be a link to a file."""
-    path = Path(os.path.realpath(path))
+    import json
+    import secrets
+    import shutil
+
+    path = os.path.realpath(path)
     arrays = [(name, "param", array) for name, array in params.items()]
     arrays += [(name, f"state:{key}", array) for name, key, array in _arrays(state_dict["state"])]
     header = {key: value for key, value in state_dict.items() if key != "state"}
     header["arrays"] = [[name, key, array.dtype.name] for name, key, array in arrays]
-    aside = path.with_name(f".fallline-{os.getpid()}-{secrets.token_hex(4)}")
+    folder = os.path.dirname(path)
+    aside = os.path.join(folder, f".fallline-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with open(aside, "xb") as file:
-            if path.exists():
+            if os.path.exists(path):
                 shutil.copymode(path, aside)
             _write_npz(file, json.dumps(header), [array for *_, array in arrays])
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
         raise
-    _sync_folder(path.parent)
+    _sync_folder(folder)
 
 
 def _write_npz(file: Any, header: str, arrays: list[np.ndarray]) -> None:
     """Write what np.savez would, array by array; entries are numbered, because a name may be any text."""
+    import zipfile
+
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         entries = [("fallline", np.array(header)), *((str(i), _to_bits(array)) for i, array in enumerate(arrays))]
         for key, array in entries:
@@ -205,7 +210,7 @@ def _write_npz(file: Any, header: str, arrays: list[np.ndarray]) -> None:
                 np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     """Make the renaming last through a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -214,7 +219,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the state and the parameters of a file."""
     with open(path, "rb") as file:
         try:
@@ -231,6 +236,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def _parse(file: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    import json
+
     with np.load(file, allow_pickle=False) as entries:
         if not isinstance(entries, np.lib.npyio.NpzFile) or "fallline" not in entries:
             raise ValueError("it has no entry 'fallline'")

@@ -1,6 +1,6 @@
 """What every optimizer is: a rule, parameters, their state, and the options that work the same for all rules."""
 
-from pathlib import Path
+from os import PathLike
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -104,7 +104,7 @@ class Optimizer(Declared):
     nonfinite: str = choice(default="raise", among=("raise", "skip", "ignore"), live=True, kw_only=True)
     ema: Number | None = hyper(default=None, below=1, optional=True, kw_only=True, in_groups=False)
     half_params: str = choice(default="master", among=("master", "stochastic", "nearest"), kw_only=True)
-    rng: int | np.random.Generator | None = seed(default=None)
+    rng: "int | np.random.Generator | None" = seed(default=None)
     threads: int | None = threads(default=None)
 
     #: Name of the rule in csrc/rules.h; a property where it depends on the settings.
@@ -515,14 +515,14 @@ class Optimizer(Declared):
             for key, array in arrays.items():
                 array[...] = state_dict["state"][name][key]
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write parameters, state and hyperparameters to a file (NumPy's npz, no pickle).
 
         The file is written aside, synced and renamed: an interrupted save leaves the old file as it was.
         """
         checkpoint.write(path, self.state_dict(), dict(self._arrays()))
 
-    def load(self, path: str | Path) -> None:
+    def load(self, path: str | PathLike[str]) -> None:
         """Read what `save` wrote, into the parameters and the state; all of it, or nothing and an error."""
         state_dict, params = checkpoint.read(path)
         checkpoint.check_params(dict(self._arrays()), params)

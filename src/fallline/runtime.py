@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from fallline import _core
@@ -10,14 +9,20 @@ from fallline import _core
 
 def _quota() -> float:
     """CPUs that the control group of this process may use (Linux), or infinity."""
-    for path, split in (("cpu.max", True), ("cpu/cpu.cfs_quota_us", False)):
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # version 2, version 1
         try:
-            text = Path("/sys/fs/cgroup", path).read_text()
-            quota, period = text.split() if split else (text, Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-            return float(quota) / float(period) if float(quota) > 0 else float("inf")
+            text = " ".join([_read(f"/sys/fs/cgroup/{name}") for name in names])
+            quota, period = map(float, text.split())
         except (OSError, ValueError):  # no such file, or "max": no quota
             continue
+        if quota > 0:
+            return quota / period
     return float("inf")
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
 
 
 def _usable_cpus() -> int:
