@@ -1,4 +1,4 @@
-"""The README's example runs, and its tables say what the code does. ``python tests/test_readme.py`` prints the table."""
+"""The README's example runs, and its table says what the code does. Run as a script, this file prints the table."""
 
 import inspect
 import re

@@ -240,8 +240,7 @@ class Optimizer(Declared):
             self._check_settings()
             if self._lacks_state():
                 raise ValueError(
-                    f"{owner}({field.name}): must not need other state than was built; got {value!r}. "
-                    f"Build a new optimizer."
+                    f"{owner}({field.name}): must need the state that was built; got {value!r}. Build a new optimizer."
                 )
             self._push_all()
         except Exception:
@@ -363,7 +362,7 @@ class Optimizer(Declared):
         return field.at(type(self).__name__, value, self.steps) if isinstance(field, Hyper) else value
 
     def _arrays(self) -> list[tuple[str, np.ndarray]]:
-        """Return the named parameters, unless the caller's containers hold other arrays by now."""
+        """Return the named parameters, unless they, or the containers that hold them, were changed since."""
         held, built = dict(trees.leaves(self._params)), dict(self._named)
         for name in [*built, *held]:
             if held.get(name) is not built.get(name):
@@ -371,6 +370,7 @@ class Optimizer(Declared):
                     f"params[{name!r}]: must be the array that the optimizer was built with; got another, put in its "
                     f"place. Write into the array instead: array[...] = values."
                 )
+        self._plan.check_params()
         return self._named
 
     @property
@@ -400,7 +400,7 @@ class Optimizer(Declared):
         TypeError, ValueError
             A gradient does not match its parameter, or is not finite. Nothing was changed.
         RuntimeError
-            Another thread is stepping this optimizer, or a parameter was resized.
+            Another thread is stepping this optimizer, or a parameter was resized, reshaped or moved.
         """
         if grads is ...:
             grads = self._filled_grads()
@@ -503,8 +503,8 @@ class Optimizer(Declared):
                 self._check_settings()
                 if self._lacks_state():
                     raise ValueError(
-                        "load_state_dict(state_dict): must not need other state than was built; got hyperparameters "
-                        "that do. Build the optimizer with the settings it was saved with."
+                        "load_state_dict(state_dict): must need the state that was built; got hyperparameters "
+                        "that need other. Build the optimizer with the settings it was saved with."
                     )
                 self._push_all()
             except Exception:

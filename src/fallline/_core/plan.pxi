@@ -235,7 +235,7 @@ cdef class Plan:
             at += 1 + 2*n_dims
         return 0
 
-    cdef bint _is_as_built(self, size_t i, cnp.ndarray param) noexcept:
+    cdef bint _is_as_built(self, size_t i, cnp.ndarray param) except -1:
         """Whether a parameter still has the memory, the shape, the strides and the dtype that it was built with."""
         cdef const cnp.npy_intp *built = &self.geometry[self.geometry_at[i]]
         cdef int d, n_dims = cnp.PyArray_NDIM(param)
@@ -244,7 +244,14 @@ cdef class Plan:
         for d in range(n_dims):
             if cnp.PyArray_DIM(param, d) != built[1 + 2*d] or cnp.PyArray_STRIDE(param, d) != built[2 + 2*d]:
                 return False
-        return <void *>cnp.PyArray_DESCR(param) == <void *>self.dtypes[i]
+        return <void *>cnp.PyArray_DESCR(param) == <void *>self.dtypes[i] or param.dtype == self.dtypes[i]
+
+    def check_params(self):
+        """Raise if a parameter is not as it was built."""
+        cdef size_t i
+        for i in range(self.n_tensors):
+            if not self._is_as_built(i, self.params[i]):
+                self._refuse_changed(i)
 
     def set_group(self, size_t i, hypers, double l2, bint maximize, bint frozen):
         """Set the numbers of group i: hyperparameters in the rule's order, coupled weight decay, and two flags."""
@@ -392,7 +399,8 @@ cdef class Plan:
         if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, np.generic):
             return np.asarray(grad)
         if cnp.PyArray_NDIM(param) == 0 and isinstance(grad, float):
-            return np.asarray(grad, dtype=param.dtype)
+            with np.errstate(over="ignore"):     # a number that overflows is not finite, which is looked at later
+                return np.asarray(grad, dtype=param.dtype)
         raise TypeError(f"grads[{self.names[i]!r}]: must be a NumPy array or None; got {type(grad).__name__}. "
                         f"Convert it, for example with numpy.asarray.")
 
@@ -415,6 +423,9 @@ cdef class Plan:
         if not cnp.PyArray_ISWRITEABLE(param):
             raise ValueError(f"params[{self.names[i]!r}]: must be writeable; got an array that was made read-only after the "
                              f"optimizer was built. Set its flags.writeable, or freeze its group.")
+        self._refuse_changed(i)
+
+    cdef int _refuse_changed(self, size_t i) except -1:
         raise RuntimeError(f"params[{self.names[i]!r}]: must keep the memory, shape, strides and dtype that the optimizer "
                            f"was built with; got an array that was changed since. Build a new optimizer for it.")
 
