@@ -44,6 +44,7 @@ typedef struct {
     double scale, clip; /* g becomes scale*clamp(g, +-clip) */
     double unit;        /* the squares are summed in this unit */
     int finite_pass, squares_pass;
+    int backwards;      /* the direction of the pass under way */
     atomic_int found_nonfinite;
 } fl_pass;
 
@@ -281,20 +282,29 @@ static void check_span(fl_pass *pass, const fl_span *span, double *sum)
         *sum = sum_lanes(lanes);
 }
 
+/* The first span of the i-th task of a pass; the next task's is the end. */
+static const size_t *task_of(const fl_pass *pass, size_t i)
+{
+    return &pass->plan->tasks[pass->backwards ? pass->plan->n_tasks - 1 - i : i];
+}
+
 static void check_task(void *context, size_t task)
 {
     fl_pass *pass = context;
     const fl_plan *plan = pass->plan;
-    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++) {
+    const size_t *spans = task_of(pass, task);
+    for (size_t i = spans[0]; i < spans[1]; i++) {
         plan->sums[i][0] = 0;
         if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
             check_span(pass, &plan->spans[i], &plan->sums[i][0]);
     }
 }
 
+/* Every other pass goes backwards, and so begins with what the one before it left in the cache. */
 static void run(fl_pass *pass, void (*task)(void *context, size_t i))
 {
     const fl_plan *plan = pass->plan;
+    pass->backwards = !pass->backwards;
     const size_t threads = plan->first_element[plan->n_tensors] < PARALLEL ? 1 : pass->settings->threads;
     fl_pool_run(threads, plan->n_tasks, task, pass);
 }
@@ -473,7 +483,8 @@ static void measure_task(void *context, size_t task)
 {
     fl_pass *pass = context;
     const fl_plan *plan = pass->plan;
-    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++)
+    const size_t *spans = task_of(pass, task);
+    for (size_t i = spans[0]; i < spans[1]; i++)
         if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
             measure_span(pass, &plan->spans[i], plan->sums[i]);
 }
@@ -524,7 +535,8 @@ static void step_task(void *context, size_t task)
 {
     const fl_pass *pass = context;
     const fl_plan *plan = pass->plan;
-    for (size_t i = plan->tasks[task]; i < plan->tasks[task + 1]; i++)
+    const size_t *spans = task_of(pass, task);
+    for (size_t i = spans[0]; i < spans[1]; i++)
         if (is_active(plan, &plan->tensors[plan->spans[i].tensor]))
             step_span(pass, &plan->spans[i]);
 }
@@ -557,6 +569,7 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
         .scale = settings->scale,
         .clip = settings->clip_value/settings->scale,
         .unit = 1,
+        .backwards = 1, /* the first pass turns round */
     };
     const fl_status status = check(&pass);
     if (status != FL_OK)

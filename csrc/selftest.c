@@ -163,13 +163,10 @@ static void *make_array(array *a, fl_format format, size_t n, size_t offset, int
 /* Element i of floats or doubles; 0 if there is no array. */
 static double at(const array *a, size_t i)
 {
-    double twice = 0;
-    float single = 0;
-    if (a->n > 0 && a->format == FL_FLOAT64)
-        memcpy(&twice, a->first + (ptrdiff_t)i*a->layout.strides[0], sizeof twice);
-    else if (a->n > 0)
-        memcpy(&single, a->first + (ptrdiff_t)i*a->layout.strides[0], sizeof single);
-    return a->format == FL_FLOAT64 ? twice : (double)single;
+    union { float single; double twice; } x = {.twice = 0};
+    if (a->n > 0)
+        memcpy(&x, a->first + (ptrdiff_t)i*a->layout.strides[0], item_sizes[a->format]);
+    return a->format == FL_FLOAT64 ? x.twice : (double)x.single;
 }
 
 static void put(array *a, size_t i, double x)
@@ -407,19 +404,6 @@ static void test_rule(setup s)
     }
 }
 
-static void test_rules(void)
-{
-    for (size_t i = 0; i < fl_rule_count(); i += every) {
-        test_rule((setup){.rule = i, .format = FL_FLOAT32});
-        test_rule((setup){.rule = i, .format = FL_FLOAT64});
-    }
-    for (fl_format format = FL_FLOAT16; format <= FL_BFLOAT16; format++) {
-        test_rule((setup){.rule = FL_RULE_adam, .format = format});
-        test_rule((setup){.rule = FL_RULE_adam, .format = format, .stochastic = 1});
-        test_rule((setup){.rule = FL_RULE_lamb, .format = format, .master = 1});
-    }
-}
-
 /* ---- all or nothing ---- */
 
 /* Two elements of a tensor's gradient are not finite; a twin is not stepped. */
@@ -626,18 +610,28 @@ static int well_in_child(int (*test)(void *context), void *context)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
+/* Two tasks that wait, but not for ever, until both are under way. */
+static void meet(void *present, size_t i)
+{
+    atomic_fetch_add((atomic_uint *)present, 1);
+    for (int patience = 10000; atomic_load((atomic_uint *)present) < 2; patience--, usleep(1000))
+        if (patience == 0)
+            atomic_fetch_add((atomic_uint *)present, 10 + (unsigned)i);
+}
+
 static int pool_works(void *context) /* NULL: in a child, too */
 {
-    atomic_uint failures = 0;
+    atomic_uint failures = 0, present = 0;
     call_often(&failures);
-    return atomic_load(&failures) == 0 && (context != NULL || well_in_child(pool_works, &failures));
+    fl_pool_run(2, 2, meet, &present);
+    return failures == 0 && present == 2 && (context != NULL || well_in_child(pool_works, &failures));
 }
 
 static void test_pool(void)
 {
     pthread_t callers[4];
     atomic_uint failures = 0;
-    expect(pool_works(&failures), "fl_pool_run: must run every task once");
+    expect(pool_works(&failures), "fl_pool_run: must share tasks and run each once");
     for (size_t i = 0; i < 4; i++)
         expect(pthread_create(&callers[i], NULL, call_often, &failures) == 0, "pthread_create: the test needs threads");
     for (size_t i = 0; i < 4; i++)
@@ -647,11 +641,11 @@ static void test_pool(void)
     expect(pool_works(&failures), "fl_pool_run: must work after a fork");
 }
 
-/* ---- plans: the lock, memory ---- */
+/* ---- the lock and the memory of a plan ---- */
 
 static int enters(void *plan) { return fl_plan_enter(plan) == 0; }
 
-static void test_lock(void)
+static void test_plan(void)
 {
     fl_plan *plan = fl_plan_new(FL_RULE_sgd, 0, 0);
     expect(enters(plan) && !enters(plan), "fl_plan_enter: must take a plan once");
@@ -660,14 +654,10 @@ static void test_lock(void)
     fl_plan_leave(plan);
     expect(enters(plan), "fl_plan_enter: must take a plan that was left");
     fl_plan_free(plan);
-}
-
-static void test_memory(void)
-{
     fl_status status = FL_NO_MEMORY;
     for (size_t refused = 0; status != FL_OK; refused++) {
         until_refusal = refused;
-        fl_plan *plan = fl_plan_new(FL_RULE_adam, 3, 1);
+        plan = fl_plan_new(FL_RULE_adam, 3, 1);
         status = plan != NULL ? fl_plan_arrange(plan) : FL_NO_MEMORY;
         fl_plan_free(plan);
         expect((status == FL_OK) == (until_refusal == 0), "fl_plan_arrange: %d without allocation %zu", status, refused);
@@ -681,13 +671,19 @@ int main(int n_arguments, char **arguments)
         fault = n_arguments > 2 ? arguments[2] : "formula";
     while (fl_isa_name(best + 1) != NULL && fl_isa_supported(best + 1))
         best++;
-    test_memory();
-    test_lock();
+    test_plan();
     test_pool();
     for (uint64_t i = 0; i < 2000; i++)
         test_layout(mix(i));
     test_halves();
-    test_rules();
+    for (size_t i = 0; i < fl_rule_count(); i += every)
+        for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
+            test_rule((setup){.rule = i, .format = format});
+    for (fl_format format = FL_FLOAT16; format <= FL_BFLOAT16; format++) {
+        test_rule((setup){.rule = FL_RULE_adam, .format = format});
+        test_rule((setup){.rule = FL_RULE_adam, .format = format, .stochastic = 1});
+        test_rule((setup){.rule = FL_RULE_lamb, .format = format, .master = 1});
+    }
     test_extremes();
     for (fl_format format = FL_FLOAT32; format < FL_N_FORMATS; format++) {
         test_nonfinite(format, FL_RAISE, NAN, 2, 0);
