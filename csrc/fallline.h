@@ -5,7 +5,9 @@
  * (src/fallline/_core) rules out before it calls.
  *
  * Invariants: the bits of a result do not depend on the instruction set, on the number of threads, or on how a model is cut
- * into spans. A step either happens for every tensor or leaves every byte as it was.
+ * into spans (a NaN is a NaN; the constants of a few rules come from the C library's pow, exp and log). This holds in the
+ * default floating-point environment: a process that flushes subnormals may do so on some threads and not on others. A step
+ * either happens for every tensor or leaves every byte as it was.
  *
  * Typical sizes: 1 to 10^4 tensors, 10 to 10^9 elements.
  */
@@ -66,7 +68,8 @@ void fl_rule_start(size_t rule, const double *hypers, double *running, double *s
 /* How an element is stored. Arithmetic is in float for all but FL_FLOAT64. */
 typedef enum { FL_FLOAT32 = 0, FL_FLOAT64, FL_FLOAT16, FL_BFLOAT16, FL_N_FORMATS } fl_format;
 
-/* Where the elements of an array are that is not contiguous and aligned: C order, strides in bytes, any alignment. */
+/* Where the elements of an array are that is not contiguous and aligned: C order, strides in bytes, any alignment. At least
+ * one dimension, none of length 0. */
 typedef struct {
     size_t n_dims;
     size_t shape[FL_MAX_DIMS];
@@ -82,13 +85,14 @@ typedef struct {
     const char *grad;             /* NULL: leave this tensor and its counters alone */
     void *state[FL_MAX_STATES];   /* float or double by the format, contiguous, aligned */
     void *average;                /* moving average of the weights, as the states; NULL: none */
-    float *master;                /* FL_FLOAT16, FL_BFLOAT16: the value between steps; NULL: the parameter itself */
+    float *master;                /* FL_FLOAT16, FL_BFLOAT16: the value between steps; NULL: the parameter itself. Where the
+                                   * parameter is not what the master rounds to, it was edited, and is taken over */
     double *running;              /* n_running numbers */
     size_t size;
     size_t group;
     const fl_layout *param_layout, *grad_layout; /* NULL: contiguous and aligned */
-    fl_format param_format, grad_format;
-    int stochastic;               /* round to the half format stochastically */
+    fl_format param_format, grad_format;         /* the same, or FL_FLOAT32 for the gradient of a half parameter */
+    int stochastic;               /* round to the half format stochastically; not with a master */
 } fl_tensor;
 
 /* The numbers shared by the tensors of one group; live, read at every step. */
@@ -101,11 +105,11 @@ typedef struct {
 
 typedef enum { FL_RAISE = 0, FL_SKIP, FL_IGNORE } fl_nonfinite;
 
-/* What happens to every gradient before the rule: scaled by `scale`, clipped to +-clip_value, then scaled down to a global
- * norm of clip_norm. Infinity switches a clip off. */
+/* What happens to every gradient before the rule: scaled by `scale` (finite, > 0), clipped to +-clip_value (>= 0; to 1 ulp),
+ * then scaled down to a global norm of clip_norm (>= 0). Infinity switches a clip off. */
 typedef struct {
     double scale, clip_value, clip_norm;
-    double average_decay;         /* of the moving average; ignored by tensors without one */
+    double average_decay;         /* of the moving average, in [0, 1); ignored by tensors without one */
     uint64_t seed;                /* of stochastic rounding */
     fl_nonfinite nonfinite;
     size_t threads;               /* at most so many, the caller's included; at least 1 */
@@ -118,7 +122,8 @@ fl_plan *fl_plan_new(size_t rule, size_t n_tensors, size_t n_groups);
 void fl_plan_free(fl_plan *plan);
 fl_tensor *fl_plan_tensors(fl_plan *plan);
 fl_group *fl_plan_groups(fl_plan *plan);
-/* Cut the tensors into spans. Once, after `size`, `group` and `param` are filled in, before the first step. */
+/* Cut the tensors into spans. Once, after `size`, `group` and `param` are filled in, before the first step. After
+ * FL_NO_MEMORY the plan can only be freed. */
 fl_status fl_plan_arrange(fl_plan *plan);
 
 /* Take the plan for a step; 0, or -1 if another call has it. Every entry is followed by fl_plan_leave. Any thread.
@@ -130,7 +135,8 @@ void fl_plan_leave(fl_plan *plan);
  * Between fl_plan_enter and fl_plan_leave. */
 fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
 
-/* The first element of tensor i's gradient that is not finite (or its size, if all are) and how many there are. Serial. */
+/* The first element of tensor i's gradient that is not finite (or its size, if all are) and how many there are, in the
+ * groups as they were at the last fl_plan_enter. Serial. */
 void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count);
 
 /* ---- threads (pool.c) ---- */

@@ -8,6 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "fallline's bits and its checks for NaN need -fno-fast-math"
+#endif
 #if FLT_EVAL_METHOD != 0
 #error "fallline needs float and double arithmetic in their own precision (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
@@ -22,9 +25,12 @@ enum {
 
 enum { FL_LANES = 16 };                    /* partial sums of a reduction; divides FL_BLOCK */
 enum { FL_CHUNK = 256 };                   /* elements measured at once; a multiple of FL_LANES */
+_Static_assert(FL_CHUNK % FL_LANES == 0 && FL_BLOCK % FL_LANES == 0 && FL_SPAN % FL_BLOCK == 0,
+               "an element's lane must not depend on how a span is cut");
 enum { FL_SINGLE = 0, FL_DOUBLE = 1 }; /* the two precisions of arithmetic */
 
-/* What surrounds a rule: its gradient is scale*clamp(g, +-clip) + l2*p, and afterwards e = decay*e + (1 - decay)*p. */
+/* What surrounds a rule: its gradient is scale*clamp(g, +-clip) + l2*p, and afterwards e = e + (1 - decay)*(p - e), or p
+ * itself if decay is 0. */
 typedef struct {
     double scale, clip, l2, decay;
 } fl_dress;

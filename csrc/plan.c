@@ -1,7 +1,8 @@
 /* A model's tensors as one flat plan, and the step over it.
  *
- * The tensors are cut once into spans of at most FL_SPAN elements, and spans are gathered into tasks, which the threads share. A step has up to four passes over the spans: the check and the norm of the gradients (a pass only if the
- * policy or clip_norm asks), the constants of every tensor (serial, in double), the norms of a rule that has some, the step.
+ * The tensors are cut once into spans of at most FL_SPAN elements, and spans are gathered into tasks, which the threads share.
+ * A step has up to four passes over the spans: the check and the norm of the gradients (a pass only if the policy or clip_norm
+ * asks), the constants of every tensor (serial, in double), the norms of a rule that has some, the step.
  * Nothing is written before the first pass is done.
  *
  * Sums run in a fixed order: 16 lanes in a span, spans in a tensor, tensors in the plan. So threads do not change them.
@@ -52,7 +53,6 @@ typedef struct {
 typedef union {
     _Alignas(64) float single[FL_BLOCK];
     double twice[FL_BLOCK];
-    uint16_t half[FL_BLOCK];
 } fl_buffer;
 
 static const size_t item_sizes[FL_N_FORMATS] = {4, 8, 2, 2};
@@ -167,10 +167,9 @@ static const void *fetch(const fl_pass *pass, const char *array, const fl_layout
                          size_t n, fl_buffer *buffer)
 {
     const size_t item_size = item_sizes[format];
-    const char *in_place = array + start*item_size;
     if (!is_half(format)) {
         if (layout == NULL)
-            return in_place;
+            return array + start*item_size;
         fl_gather(buffer, array, layout, item_size, start, n);
         return buffer;
     }
@@ -179,7 +178,7 @@ static const void *fetch(const fl_pass *pass, const char *array, const fl_layout
         fl_gather(raw, array, layout, item_size, start, n);
         pass->kernels->decode[format](buffer->single, raw, n);
     } else {
-        pass->kernels->decode[format](buffer->single, (const uint16_t *)(const void *)in_place, n);
+        pass->kernels->decode[format](buffer->single, (const uint16_t *)(const void *)array + start, n);
     }
     return buffer;
 }

@@ -16,7 +16,7 @@
 
 enum {
     MAX_WORKERS = 256,
-    SPINS = 2000,           /* looks for a new job before sleeping: some microseconds, the gap between two passes of a step */
+    SPINS = 2000,           /* looks for a new job before sleeping: some 50 us, the gap between two passes or two small steps */
     STACK_SIZE = 512 * 1024 /* a task keeps a few blocks on its stack */
 };
 
@@ -30,7 +30,7 @@ typedef struct {
 } fl_job;
 
 static struct {
-    pthread_mutex_t mutex;     /* guards all but `published` */
+    pthread_mutex_t mutex;     /* guards all but `published`, `job.next` and `n_workers`, which belongs to who has the pool */
     pthread_cond_t wake, left; /* a job was published; the last worker left it */
     atomic_uint published;     /* counts jobs */
     size_t n_workers, n_asleep;

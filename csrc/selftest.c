@@ -371,7 +371,7 @@ static model *replay(setup s)
             replay_rule(s.rule, group_of(m, i)->hypers, t, m->parts[i]);
             fl_rules[s.rule].prepare(group_of(m, i)->hypers, m->running[i], unused);
             for (size_t j = 0; j < e->n; j++)
-                put(e, j, R(R(decay)*at(e, j)) + R(R(1 - decay)*at(p, j)));
+                put(e, j, decay == 0 ? at(p, j) : at(e, j) + R(R(1 - decay)*R(at(p, j) - at(e, j))));
         }
     }
     return m;

@@ -244,7 +244,8 @@ class Replay:
                 self._step_tensor(tensor, g[tensor], dict(constants))
             if self.average is not None:
                 decay = decay if self.running["t"] > 1 else 0.0  # the first average is the first weights
-                self.average = self.real(decay) * self.average + self.real(1 - decay) * self.p
+                moved = self.average + self.real(1 - decay) * (self.p - self.average)
+                self.average = moved if self.real(decay) else self.p.copy()
 
     def _tensors(self) -> list[slice]:
         return [slice(start, end) for start, end in zip([0, *self.ends], self.ends, strict=False)]

@@ -13,6 +13,7 @@ import inspect
 import math
 import numbers
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, dataclass_transform
 
@@ -36,7 +37,7 @@ def _plain(x: Any) -> float | None:
     return float(x) if isinstance(x, numbers.Real) else None
 
 
-class Field:
+class Field(ABC):
     """One declared argument: an attribute of the optimizer, and of its groups where they may differ in it."""
 
     name: str
@@ -67,9 +68,9 @@ class Field:
     def __set__(self, optimizer: Any, value: Any) -> None:
         optimizer._assign(self, value)
 
+    @abstractmethod
     def check(self, owner: str, value: Any) -> Any:
         """Return the value as it is kept, or raise."""
-        raise NotImplementedError
 
     def numbers(self, value: Any) -> dict[str, Any]:
         """Return the numbers that a checked value without schedules becomes, by their names in the rule."""
