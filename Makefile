@@ -10,7 +10,9 @@ BUILT  := $(VENV)/.built-$(MODE)
 CSRC   := $(filter-out csrc/selftest.c,$(wildcard csrc/*.c))
 CORE   := $(CSRC) $(wildcard csrc/*.h src/fallline/_core/*) setup.py
 MATH   := -fno-fast-math -fno-unsafe-math-optimizations -fno-math-errno -fno-trapping-math -ffp-contract=off
-WARN   := -std=c11 -Wall -Wextra -Werror
+# clang speaks of flags that cancel each other, which is what they are there for, and of loops that -O1 leaves alone.
+CLANG  := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),-Wno-unknown-warning-option -Wno-overriding-t-option -Wno-overriding-option -Wno-pass-failed)
+WARN   := -std=c11 -Wall -Wextra -Werror $(CLANG)
 
 .PHONY: demo test bench lint selftest wheel venv clean
 demo: $(BUILT)
