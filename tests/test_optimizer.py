@@ -1081,7 +1081,8 @@ def arguments(text):
 
 def test_the_registry_has_every_class_under_its_name():
     assert list(REGISTRY)[:7] == ["sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam"]
-    assert {name: cls.__name__ for name, cls in REGISTRY.items()} == {name.lower(): name for name in SIGNATURES}
+    assert list(REGISTRY) == [cls.__name__.lower() for cls in REGISTRY.values()]
+    assert {name.lower() for name in SIGNATURES} <= REGISTRY.keys()
     assert all(getattr(fl, cls.__name__) is cls for cls in REGISTRY.values())
     fl.optimizers().clear()
     assert fl.optimizers() == REGISTRY

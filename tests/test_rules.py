@@ -857,11 +857,12 @@ def test_every_number_of_a_rule_is_used_by_a_row(name):
 # They descend: a smoke test, not a proof
 # ---------------------------------------------------------------------------------------------------------------------
 
+# Where 0.01 does not do.
 LR = {
-    "SGD": 0.01, "Momentum": 0.005, "Nesterov": 0.005, "Adagrad": 0.5, "Adadelta": 3.0, "RMSprop": 0.01, "Adam": 0.05,
+    "Momentum": 0.005, "Nesterov": 0.005, "Adagrad": 0.5, "Adadelta": 3.0, "Adam": 0.05,
     "AdamW": 0.05, "Adamax": 0.05, "NAdam": 0.05, "RAdam": 0.04, "AdaBelief": 0.05, "Yogi": 0.05, "Adan": 0.05,
-    "AdEMAMix": 0.1, "ADOPT": 0.05, "Rprop": 0.01, "Signum": 0.01, "Lion": 0.01, "ASGD": 0.01, "FTRL": 0.5, "LARS": 2.0,
-    "LAMB": 0.01, "ScheduleFreeSGD": 0.03, "ScheduleFreeAdamW": 0.1,
+    "AdEMAMix": 0.1, "ADOPT": 0.05,  "FTRL": 0.5, "LARS": 2.0,
+    "ScheduleFreeSGD": 0.03, "ScheduleFreeAdamW": 0.1,
 }  # fmt: skip
 AS_IT_IS = ("Rprop", "FTRL")  # lr is only a start, or the scale of all steps so far
 
@@ -869,7 +870,7 @@ AS_IT_IS = ("Rprop", "FTRL")  # lr is only a start, or the scale of all steps so
 @pytest.mark.parametrize("problem", ["ravine", "beale"])
 @pytest.mark.parametrize("optimizer", fl.optimizers().values(), ids=fl.optimizers())
 def test_descends(optimizer, problem):
-    f, lr, steps = problems.get(problem), LR[optimizer.__name__], 1500
+    f, lr, steps = problems.get(problem), LR.get(optimizer.__name__, 0.01), 1500
     x = np.array((2.0, 0.2) if optimizer is fl.FTRL else f.start)  # it takes steps from 0, and comes by Beale's saddle
     start = f(x)
     opt = optimizer(x, lr=lr if optimizer.__name__ in AS_IT_IS else schedules.cosine(lr, total=steps))
