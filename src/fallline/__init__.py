@@ -38,7 +38,7 @@ from fallline.runtime import get_num_threads, set_num_threads, show_config
 from fallline.train import Epoch, History, StopTraining, batches, train
 
 if TYPE_CHECKING:
-    from fallline import problems, schedules
+    from fallline import plot, problems, schedules
 
 __all__ = [
     "ADOPT",
@@ -73,6 +73,7 @@ __all__ = [
     "batches",
     "get_num_threads",
     "optimizers",
+    "plot",
     "problems",
     "schedules",
     "set_num_threads",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 # Imported when first used, so that importing fallline costs little more than importing NumPy.
-_LATER = ("problems", "schedules")
+_LATER = ("plot", "problems", "schedules")
 
 
 def __getattr__(name: str) -> Any:
