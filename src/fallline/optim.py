@@ -382,10 +382,6 @@ class Adam(Optimizer):
     def rule(self) -> str:
         return "amsgrad" if self.amsgrad else "adam"
 
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
-
 
 class AdamW(Optimizer):
     r"""AdamW: Adam with decoupled weight decay.
@@ -517,10 +513,6 @@ class NAdam(Optimizer):
     momentum_decay: Number = hyper(default=4e-3, slots=("psi",))
     decoupled_weight_decay: bool = choice(default=False)
 
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
-
 
 class RAdam(Optimizer):
     r"""RAdam: Adam whose adaptive rate is rectified while its variance is large.
@@ -570,10 +562,6 @@ class RAdam(Optimizer):
     weight_decay: Number = hyper(default=0.0)
     decoupled_weight_decay: bool = choice(default=False)
 
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
-
 
 class AdaBelief(Optimizer):
     r"""AdaBelief: divide by the deviation of the gradient from its running mean.
@@ -615,10 +603,6 @@ class AdaBelief(Optimizer):
     eps: Number = hyper(default=1e-16, narrowed=True)
     weight_decay: Number = hyper(default=0.0)
     decoupled_weight_decay: bool = choice(default=False, kw_only=True)
-
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
 
 
 class Yogi(Optimizer):
@@ -668,10 +652,6 @@ class Yogi(Optimizer):
     weight_decay: Number = hyper(default=0.0)
     initial_accumulator_value: Number = hyper(default=1e-6, slots=("s0",))
     decoupled_weight_decay: bool = choice(default=False, kw_only=True)
-
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
 
 
 class Adan(Optimizer):
@@ -816,10 +796,6 @@ class ADOPT(Optimizer):
     eps: Number = hyper(default=1e-6, narrowed=True)
     weight_decay: Number = hyper(default=0.0)
     decoupled_weight_decay: bool = choice(default=False, kw_only=True)
-
-    @property
-    def decoupled(self) -> bool:
-        return self.decoupled_weight_decay
 
 
 class Rprop(Optimizer):

@@ -109,11 +109,14 @@ class Optimizer(Declared):
 
     #: Name of the rule in csrc/rules.h; a property where it depends on the settings.
     rule: ClassVar[Any]
-    #: Whether weight decay shrinks the parameters instead of entering the gradient.
-    decoupled: ClassVar[Any] = False
 
     #: Hyperparameters of the rule that the class does not offer, and their values.
     fixed: ClassVar[dict[str, float]] = {}
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether weight decay shrinks the parameters instead of entering the gradient; some classes always do."""
+        return bool(getattr(self, "decoupled_weight_decay", False))
 
     # ---- building
 
