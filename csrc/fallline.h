@@ -139,6 +139,39 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
  * groups as they were at the last fl_plan_enter. Serial. */
 void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count);
 
+/* ---- numerical derivatives (diff.c) ---- */
+
+enum { FL_MAX_NODES = 32 };
+
+/* The weights of the derivative of the given order, D = h^-order * sum of weights[k]*f(x + nodes[k]*h). Distinct nodes, order < n
+ * <= FL_MAX_NODES. Correctly rounded for consecutive integer nodes about 0, of up to order 6 and accuracy 8. */
+void fl_stencil(size_t order, size_t n, const double *nodes, double *weights);
+/* The accuracy p of that stencil; its error is constant * h^p * (the derivative of order + p), to first order in h. */
+size_t fl_stencil_error(size_t order, size_t n, const double *nodes, double *constant);
+/* out[j] = factor * sum over k of weights[k]*values[k*n_outputs + j]; the weights add up to 0. */
+void fl_difference(size_t n, const double *weights, const double *values, size_t n_outputs, double factor, double *out);
+
+typedef enum { FL_NOISE_FOUND = 0, FL_NOISE_STEP_LARGE, FL_NOISE_STEP_SMALL } fl_noise_status;
+
+/* The standard deviation of the noise in 4 <= n <= FL_MAX_NODES values at equal distances, by difference tables (Moré & Wild
+ * 2011, Estimating computational noise, SIAM J. Sci. Comput. 33(3), 1292-1314). If it is not found, the status says how the
+ * distance must change, and the last level is returned. */
+double fl_noise(size_t n, const double *values, fl_noise_status *status);
+
+/* Extrapolate differences at the steps h, h/ratio, h/ratio^2, ..., whose errors are series in h^power, to step 0 (Ridders 1982,
+ * Advances in Engineering Software 4(2), 75-76). differences[k*n_outputs + j], and roundoff likewise: a bound of the rounding
+ * error of each. Of the table's entries the one with the least error is returned: its distance to the entries that it was made
+ * of, and the roundoff carried along with it, which Ridders leaves out. levels[j]: the level at which it was reached. */
+void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *differences, const double *roundoff,
+                    size_t n_outputs, double *values, double *errors, size_t *levels);
+
+typedef double fl_function(const double *x, size_t n, void *context);
+
+/* values[k] = f(x) where x is base but for x[index[m]] = moved[m], starts[k] <= m < starts[k + 1]. x is a copy of base, and is
+ * one again afterwards. */
+void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts, const size_t *index,
+                 const double *moved, const double *base, double *values);
+
 /* ---- threads (pool.c) ---- */
 
 /* Call task(context, i) for every i < n_tasks, on at most `threads` threads, the caller's included; returns when all are done.

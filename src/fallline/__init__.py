@@ -39,6 +39,18 @@ from fallline.train import Epoch, History, StopTraining, batches, train
 
 if TYPE_CHECKING:
     from fallline import plot, problems, schedules
+    from fallline.check import assert_gradient, check_gradient
+    from fallline.derivatives import (
+        Derivative,
+        derivative,
+        directional,
+        gradient,
+        hessian,
+        hvp,
+        jacobian,
+        partial,
+        vjp,
+    )
 
 __all__ = [
     "ADOPT",
@@ -55,6 +67,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adan",
+    "Derivative",
     "Epoch",
     "History",
     "Lion",
@@ -70,26 +83,53 @@ __all__ = [
     "Signum",
     "StopTraining",
     "Yogi",
+    "assert_gradient",
     "batches",
+    "check_gradient",
+    "derivative",
+    "directional",
     "get_num_threads",
+    "gradient",
+    "hessian",
+    "hvp",
+    "jacobian",
     "optimizers",
+    "partial",
     "plot",
     "problems",
     "schedules",
     "set_num_threads",
     "show_config",
     "train",
+    "vjp",
 ]
 
 # Imported when first used, so that importing fallline costs little more than importing NumPy.
-_LATER = ("plot", "problems", "schedules")
+_MODULES = ("plot", "problems", "schedules")
+_LATER = {
+    "assert_gradient": "check",
+    "check_gradient": "check",
+    "Derivative": "derivatives",
+    "derivative": "derivatives",
+    "directional": "derivatives",
+    "gradient": "derivatives",
+    "hessian": "derivatives",
+    "hvp": "derivatives",
+    "jacobian": "derivatives",
+    "partial": "derivatives",
+    "vjp": "derivatives",
+}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"fallline.{name}")
     if name not in _LATER:
         raise AttributeError(f"module 'fallline' has no attribute {name!r}")
-    return import_module(f"fallline.{name}")
+    value = getattr(import_module(f"fallline.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_MODULES, *_LATER})

@@ -25,7 +25,7 @@ def _read(path: str) -> str:
         return file.read()
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
     """CPUs that this process may use: its affinity, cut to its quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(allowed, _quota())))
@@ -102,4 +102,4 @@ def show_config(mode: str = "print") -> dict[str, Any] | None:
     return None
 
 
-_core.set_default_threads(_usable_cpus())
+_core.set_default_threads(usable_cpus())

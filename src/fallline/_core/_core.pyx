@@ -19,3 +19,4 @@ cnp.import_array()
 
 include "config.pxi"
 include "plan.pxi"
+include "diff.pxi"

@@ -8,6 +8,7 @@ cdef extern from "fallline.h" nogil:
         FL_MAX_RUNNING
         FL_MAX_HYPERS
         FL_MAX_DIMS
+        FL_MAX_NODES
 
     ctypedef enum fl_status:
         FL_OK
@@ -86,3 +87,21 @@ cdef extern from "fallline.h" nogil:
     void fl_plan_leave(fl_plan *plan) noexcept
     fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings) noexcept
     void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count) noexcept
+
+    void fl_stencil(size_t order, size_t n, const double *nodes, double *weights) noexcept
+    size_t fl_stencil_error(size_t order, size_t n, const double *nodes, double *constant) noexcept
+    void fl_difference(size_t n, const double *weights, const double *values, size_t n_outputs, double factor,
+                       double *out) noexcept
+
+    ctypedef enum fl_noise_status:
+        FL_NOISE_FOUND
+        FL_NOISE_STEP_LARGE
+        FL_NOISE_STEP_SMALL
+
+    double fl_noise(size_t n, const double *values, fl_noise_status *status) noexcept
+    void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *differences, const double *roundoff,
+                        size_t n_outputs, double *values, double *errors, size_t *levels) noexcept
+
+    ctypedef double fl_function(const double *x, size_t n, void *context) noexcept
+    void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts,
+                     const size_t *index, const double *moved, const double *base, double *values) noexcept

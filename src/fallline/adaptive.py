@@ -1,0 +1,202 @@
+"""Derivatives whose step is found by looking: a ladder of differences, extrapolated to step 0, with honest errors.
+
+The differences with steps h, h/2, h/4, ... are extrapolated (Ridders), and the rounding error of each is carried along:
+an entry of the table is worth no more than what noise could have made of it. What a look from near (`fallline.near`)
+disagrees with is widened until it agrees, and where that is too wide, the next ladder begins nearer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import _core
+from fallline.lines import Differences, Stencil, power_of_two, real_parts, stencil
+from fallline.near import look_near
+
+__all__ = ["Resolved", "resolve"]
+
+Array = npt.NDArray[Any]
+
+LEVELS = 6  # steps of one ladder
+FIRST = 2.0**-3  # the first step, relative to the scale
+FURTHER = (2.0**-9, 2.0**-16, 2.0**-24, 2.0**6, 2.0**-31, 2.0**-38, 2.0**-45)  # where later ladders begin
+DEEP = FURTHER[3:6]  # after these, only lines go on that have found no finite values
+GOOD = 1e-9  # a relative error that needs no further ladder
+WORST = 3.0  # how many standard deviations of noise a bound holds against
+GROWTH = 1.25  # D(h/2)/D(h) of differences that diverge: 2 at a jump, 1.41 at a square root
+SAFETY = 2.0  # the least of many error estimates is too small as often as not
+
+
+@dataclass(slots=True)
+class Resolved:
+    """Derivatives along lines with their errors; all of shape (lines, outputs).
+
+    Attributes
+    ----------
+    value : ndarray
+    error : ndarray
+        Bound of the absolute error; infinite where no derivative is to be found.
+    step : ndarray
+        The smallest step that the value was made of.
+    status : ndarray of str
+        "ok", "kink", "diverges" (a jump, or an infinite slope), "unresolved" (f changes wildly from one floating-point
+        number to the next), "not finite".
+    """
+
+    value: Array
+    error: Array
+    step: Array
+    status: Array
+
+    @classmethod
+    def nothing(cls, n_lines: int, n_outputs: int) -> Resolved:
+        """Begin without an answer."""
+        nan, infinite = np.full((n_lines, n_outputs), np.nan), np.full((n_lines, n_outputs), np.inf)
+        status = np.full((n_lines, n_outputs), "not finite", "<U10")
+        return cls(nan, infinite, nan.copy(), status)
+
+    def join_parts(self) -> Resolved:
+        """Return complex outputs, where the real and then the imaginary parts were apart."""
+        n = self.value.shape[1] // 2
+        (a, b), (e, g) = ((array[:, :n], array[:, n:]) for array in (self.value, self.error))
+        status = np.where(self.status[:, :n] == "ok", self.status[:, n:], self.status[:, :n])
+        return Resolved(a + 1j * b, np.hypot(e, g), np.fmin(self.step[:, :n], self.step[:, n:]), status)
+
+    def take(self, rows: Array, other: Resolved) -> None:
+        """Take from another one, which is about the given rows of this one, what is better."""
+        better = (other.error < self.error[rows]) | (
+            (self.status[rows] == "not finite") & (other.status != "not finite")
+        )
+        for name in ("value", "error", "step", "status"):
+            own, others = getattr(self, name), getattr(other, name)
+            own[rows] = np.where(better, others, own[rows])
+
+
+def resolve(differences: Differences, noise: Array) -> Resolved:
+    """Find the derivatives along all lines.
+
+    Parameters
+    ----------
+    differences : Differences
+        Of accuracy 2 if central, 1 if one-sided: the base of the extrapolation. Complex outputs count as two.
+    noise : ndarray, shape (lines, outputs)
+        Absolute error of f.
+
+    Returns
+    -------
+    Resolved
+    """
+    is_complex = differences.function.dtype.kind == "c"
+    noise = np.tile(noise, (1, 2)) if is_complex else noise
+    best = _descend(differences, differences.side, np.arange(len(differences.lines)), noise)
+    for side in ("forward", "backward"):
+        rows = np.flatnonzero((best.status == "not finite").any(axis=1))
+        if len(rows) and side != differences.side:
+            best.take(rows, _descend(differences, side, rows, noise))
+    return best.join_parts() if is_complex else best
+
+
+def _descend(differences: Differences, side: str, which: Array, noise: Array) -> Resolved:
+    """Try ladders of some lines on one side (where the bounds allow it) until no other is likely to be better."""
+    scale = differences.lines.scale
+    best: Resolved | None = None
+    rows = np.arange(len(which))
+    for start in (FIRST, *FURTHER):
+        ladder = _ladder(differences, side, which[rows], scale[which[rows]] * start, noise)
+        if best is None:
+            best = Resolved.nothing(len(which), ladder.value.shape[1])
+        best.take(rows, ladder)
+        unseen = (best.status == "not finite").any(axis=1)
+        rows = np.flatnonzero(unseen if start in DEEP else _is_poor(best, noise[which], differences.order).any(axis=1))
+        if len(rows) == 0:
+            break
+    assert best is not None
+    return best
+
+
+def _is_poor(best: Resolved, noise: Array, order: int) -> Array:
+    """Tell where another ladder may help: not where the error is as small as noise allows at such steps."""
+    with np.errstate(invalid="ignore"):
+        allowed = 8 * SAFETY * WORST * noise / np.nan_to_num(best.step, nan=np.inf) ** order
+        return np.asarray(~(best.error <= np.fmax(GOOD * np.abs(best.value), allowed)))
+
+
+def _ladder(differences: Differences, side: str, rows: Array, h0: Array, noise: Array) -> Resolved:
+    """Return what one ladder of steps says about some lines, on the side that the bounds allow."""
+    sides, h0 = differences.on(side).fit(power_of_two(h0), rows)
+    result: Resolved | None = None
+    for allowed in np.unique(sides):
+        here = np.flatnonzero(sides == allowed)
+        part = _climb(differences, rows[here], str(allowed), h0[here], noise)
+        if result is None:
+            result = Resolved.nothing(len(rows), part.value.shape[1])
+        result.take(here, part)
+    assert result is not None
+    return result
+
+
+def _climb(differences: Differences, which: Array, side: str, h0: Array, noise: Array) -> Resolved:
+    """Evaluate a ladder on one side for some lines, and extrapolate each."""
+    chosen = stencil(side, differences.order, 2 if side == "central" else 1)
+    with_origin = np.union1d(chosen.nodes, [0.0])
+    ladder = h0[:, None] * 2.0 ** -np.arange(LEVELS)
+    values = differences.values(np.repeat(which, LEVELS), with_origin, ladder.ravel())[0]
+    values = real_parts(values).reshape(len(which), LEVELS, len(with_origin), -1)
+    result = Resolved.nothing(len(which), values.shape[3])
+    weights = np.zeros((LEVELS, len(with_origin)))
+    weights[:, np.isin(with_origin, chosen.nodes)] = chosen.weights[np.argsort(chosen.nodes)]
+    for row in range(len(which)):
+        finite = np.isfinite(values[row]).all(axis=(1, 2))
+        first = LEVELS - int(np.argmin(finite[::-1])) if not finite.all() else 0  # from there on all are finite
+        if LEVELS - first >= 3:
+            level = noise[which[row]], differences.function.eps / 4
+            _extrapolate(result, row, chosen, weights[first:], values[row, first:], ladder[row, first:], *level)
+    if differences.order == 1:
+        _look(differences, result, which, side, ladder[:, -1], np.abs(values).max(axis=(1, 2)), noise)
+    return result
+
+
+def _extrapolate(
+    result: Resolved, row: int, chosen: Stencil, weights: Array, values: Array, h: Array, noise: Array, eps: float
+) -> None:
+    """Fill in one row of the result from the values (levels, nodes, outputs) of one ladder with steps h."""
+    central = bool(chosen.nodes.min() < 0 < chosen.nodes.max())
+    by_level = h ** -float(chosen.order)
+    slopes = _core.differences(weights, np.ascontiguousarray(values), by_level)
+    size = np.abs(values).max(axis=1)
+    rounding = by_level[:, None] * chosen.norm * WORST * np.fmax(noise, eps * size)
+    value, error, level = _core.extrapolate(slopes, rounding, 2.0, 2 if central else 1)
+    result.value[row], result.step[row] = value, h[level]
+    result.error[row] = (SAFETY if central else 2 * SAFETY) * error + 4 * np.finfo(np.float64).eps * np.abs(value)
+    result.status[row] = "ok"
+    if chosen.order > 1:
+        _judge_growth(result, row, slopes, rounding)
+    span = values.max(axis=(0, 1)) - values.min(axis=(0, 1))
+    wild = (noise > 0.1 * span) & (noise > 1e-3 * size.max(axis=0))
+    result.error[row, wild], result.status[row, wild] = np.inf, "unresolved"
+
+
+def _judge_growth(result: Resolved, row: int, slopes: Array, rounding: Array) -> None:
+    """Where the last differences still grow, and by more than noise, there is a jump, or a kink of a lower one."""
+    size = np.abs(slopes[-3:])
+    grows = (size[1:] > GROWTH * size[:-1]).all(axis=0) & (size[-1] > 10 * rounding[-1])
+    grows &= result.error[row] > 0.05 * np.abs(result.value[row])
+    result.error[row, grows], result.status[row, grows] = np.inf, "diverges"
+
+
+def _look(
+    differences: Differences, result: Resolved, which: Array, side: str, most: Array, size: Array, noise: Array
+) -> None:
+    """Have the first derivatives of some lines judged from near."""
+    rows = np.flatnonzero((result.status != "not finite").any(axis=1))
+    if len(rows) == 0:
+        return
+    every = [array[rows] for array in (result.value, size, noise[which])]
+    near = look_near(differences, which[rows], np.full(len(rows), side), most[rows], *every)
+    error, status = result.error[rows], result.status[rows]
+    near.widen(result.value[rows], error, status)
+    result.error[rows], result.status[rows] = error, status

@@ -1,0 +1,330 @@
+"""Calling a user's function at many points: one by one, all at once, on workers, or natively.
+
+f gets a variable of its own each time: what it does to it reaches nobody else. Whatever it raises reaches the caller,
+but for what means "not defined here" in the scalar world (1/0, ``math.log(-1)``), which is taken as NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import _core
+from fallline.native import as_native
+from fallline.space import Space
+
+__all__ = ["Elementwise", "Function", "Points"]
+
+Array = npt.NDArray[Any]
+
+
+class Points:
+    """Points that differ from the variable's value in some entries of the flat vector.
+
+    Parameters
+    ----------
+    starts : array_like of int, shape (points + 1,)
+        Point k has entry ``index[m]`` set to ``values[m]`` for ``starts[k] <= m < starts[k + 1]``.
+    index, values : array_like
+    """
+
+    def __init__(self, starts: Any, index: Any, values: Any) -> None:
+        self.starts = np.ascontiguousarray(starts, np.uintp)
+        self.index = np.ascontiguousarray(index, np.uintp)
+        self.values = np.ascontiguousarray(values, np.float64)
+
+    @classmethod
+    def single(cls, index: Any, values: Any) -> Points:
+        """Move one entry for each point: equal shapes, any."""
+        values = np.asarray(values).ravel()
+        return cls(np.arange(values.size + 1), np.asarray(index).ravel(), values)
+
+    @classmethod
+    def rows(cls, rows: Array, index: Array | None = None) -> Points:
+        """Move all entries, or those of `index`, to a row of numbers for each point."""
+        n_points, n = rows.shape
+        index = np.arange(n) if index is None else index
+        return cls(np.arange(n_points + 1) * n, np.tile(index, n_points), rows.ravel())
+
+    def __len__(self) -> int:
+        """Count the points."""
+        return len(self.starts) - 1
+
+    def dense(self, flat: Array, first: int, last: int) -> Array:
+        """Return some of the points in full, (last - first, size)."""
+        rows = np.tile(flat, (last - first, 1))
+        low, high = int(self.starts[first]), int(self.starts[last])
+        lengths = np.diff(self.starts.astype(np.intp)[first : last + 1])
+        rows[np.repeat(np.arange(last - first), lengths), self.index[low:high]] = self.values[low:high]
+        return rows
+
+
+class Function:
+    """A user's function of a variable.
+
+    Parameters
+    ----------
+    owner : str
+        The public function that was called, for messages.
+    f : callable, or native function
+    space : Space
+    args : tuple
+    vectorized : bool
+    workers : None or callable
+        A function like map: what `fallline.workers` makes of what users may pass.
+    max_memory : int
+        Bytes of points in one vectorized call.
+    read : callable, optional
+        ``read(result, stacked)`` makes numbers of what f returned: with `stacked`, of many points, on a leading axis.
+
+    Attributes
+    ----------
+    nfev : int
+        Points evaluated so far.
+    shape : tuple of int or None
+        Of f's result, once it is known.
+    dtype : numpy.dtype
+        Of f's result; float64 until it is known.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        f: Any,
+        space: Space,
+        args: tuple[Any, ...] = (),
+        vectorized: bool = False,
+        workers: Callable[..., Any] | None = None,
+        max_memory: int = 2**26,
+        read: Callable[[Any, bool], Any] | None = None,
+    ) -> None:
+        self.owner, self.space, self.args = owner, space, _args(owner, args)
+        self.native = as_native(owner, f)
+        if self.native is None and not callable(f):
+            raise TypeError(f"{owner}(f): must be callable; got {type(f).__name__}. Pass a function of x.")
+        self.f = f
+        self.vectorized, self.workers, self.max_memory, self.read = vectorized, workers, max_memory, read
+        self._check_ways()
+        self.nfev = 0
+        self.shape: tuple[int, ...] | None = None
+        self.dtype = np.dtype(np.float64)
+
+    def _check_ways(self) -> None:
+        ways = [name for name in ("vectorized", "workers") if getattr(self, name)]
+        if self.native is not None:
+            ways.append("a native f")
+            if self.args or self.space.has_single or not (self.space.is_array and self.space.base.ndim == 1):
+                raise TypeError(
+                    f"{self.owner}(f): must be given one 1-D array of float64 and no args if it is native; got another "
+                    f"variable, or args. Put constants into its user_data."
+                )
+        if len(ways) > 1:
+            raise ValueError(
+                f"{self.owner}: must be told one way to evaluate f; got {' and '.join(ways)}. Leave one out."
+            )
+
+    @property
+    def eps(self) -> float:
+        """Return the spacing of f's numbers at 1."""
+        return float(np.finfo(self.dtype).eps)
+
+    def __call__(self, points: Points) -> Array:
+        """Evaluate at all points.
+
+        Returns
+        -------
+        ndarray of float64 or complex128, shape (points, outputs)
+        """
+        if len(points) == 0:
+            return np.zeros((0, self.outputs() if self.shape is not None else 1))
+        with np.errstate(all="ignore"):  # the points are ours: that f overflows there is not the user's concern
+            if self.vectorized:
+                return self._blocks(points)
+            if self.native is not None:
+                values = self.native.call_moved(self.space.flat, points.starts, points.index, points.values)
+            else:
+                results = self._results(points)
+                numbers = _core.floats(results) if self.read is None else None
+                if numbers is None:
+                    return self._as_rows(results)
+                values = numbers
+        self._take((), np.dtype(np.float64), len(points))
+        return values[:, None]
+
+    def outputs(self) -> int:
+        """Count f's outputs; evaluates it if that is not known yet."""
+        if self.shape is None:
+            self.at_origin()
+        return math.prod(self.shape or ())
+
+    def at_origin(self) -> Array:
+        """Evaluate at the variable's value: (1, outputs)."""
+        return self(Points([0, 0], [], []))
+
+    def at_rows(self, rows: Array) -> list[Array]:
+        """Evaluate at flat vectors, (points, size), real or complex, outside of the fast ways; f gets copies."""
+        with np.errstate(all="ignore"):
+            if self.vectorized:
+                self.nfev += len(rows)
+                return list(self._stack(self.space.arrange(rows.copy()), len(rows)))
+            if self.native is not None:
+                results = [self.native.call_moved(row, *_NOWHERE)[0] for row in rows]
+            else:
+                evaluate = self.workers or map
+                results = list(evaluate(_Row(self.f, self.args, self.space), list(rows)))
+        self.nfev += len(rows)
+        return [self._array(result) for result in results]
+
+    def at(self, flat: Array) -> Array:
+        """Evaluate at one flat vector, real or complex, outside of the fast ways; f gets a copy."""
+        return self.at_rows(np.asarray(flat)[None, :])[0]
+
+    def _results(self, points: Points) -> list[Any]:
+        if self.workers is not None:
+            return self._on_workers(points)
+        return _core.call_moved(
+            self.f, self.args, self.space.build, self.space.base, points.starts, points.index, points.values
+        )
+
+    def _as_rows(self, results: list[Any]) -> Array:
+        """Return results as (points, outputs), or raise unless they are numbers of one shape."""
+        arrays = [None if result is _core.OUTSIDE else self._array(result) for result in results]
+        known = [array for array in arrays if array is not None]
+        if not known:
+            self.nfev += len(results)
+            return np.full((len(results), self.outputs() if self.shape is not None else 1), np.nan)
+        shape = known[0].shape
+        for array in known:
+            self._check_shape(array.shape, shape)
+        dtype = np.result_type(*{array.dtype for array in known})
+        self._take(shape, dtype, len(results))
+        values = np.full((len(results), math.prod(shape)), np.nan, _wide(dtype))
+        for row, found in zip(values, arrays, strict=True):
+            if found is not None:
+                row[:] = found.ravel()
+        return values
+
+    def _array(self, result: Any, stacked: bool = False) -> Array:
+        array = np.asarray(result if self.read is None else self.read(result, stacked))
+        if array.dtype.kind in "biu":
+            array = array.astype(np.float64)
+        if array.dtype.kind not in "fc":
+            raise TypeError(
+                f"{self.owner}(f): must return numbers; got {type(result).__name__}. Return the value of the function."
+            )
+        return array
+
+    def _check_shape(self, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        if shape != expected:
+            raise ValueError(
+                f"{self.owner}(f): must return the same shape at every point; got {shape} after {expected}. "
+                f"Make its shape independent of x."
+            )
+
+    def _take(self, shape: tuple[int, ...], dtype: np.dtype[Any], n_points: int) -> None:
+        if self.shape is not None:
+            self._check_shape(shape, self.shape)
+        self.shape, self.dtype = shape, dtype
+        self.nfev += n_points
+
+    # The ways to evaluate
+
+    def _blocks(self, points: Points) -> Array:
+        """Call f with many points at a time, on a new leading axis, as many as the memory allows."""
+        most = max(1, self.max_memory // max(1, 8 * self.space.size))
+        parts = []
+        for first in range(0, len(points), most):
+            last = min(len(points), first + most)
+            stacked = self.space.arrange(points.dense(self.space.flat, first, last))
+            array = self._stack(stacked, last - first)
+            self._take(array.shape[1:], array.dtype, len(array))
+            parts.append(array.reshape(len(array), math.prod(array.shape[1:])).astype(_wide(array.dtype)))
+        return np.concatenate(parts)
+
+    def _stack(self, stacked: Any, n_points: int) -> Array:
+        """Call f with points on a leading axis, or raise unless there are as many results."""
+        array = self._array(self.f(stacked, *self.args), stacked=True)
+        if array.ndim == 0 or len(array) != n_points:
+            raise ValueError(
+                f"{self.owner}(f): must return one result for each point on the leading axis if vectorized=True; got "
+                f"shape {array.shape} for {n_points} points. Write f for x of shape (points, ...), or leave vectorized "
+                f"out."
+            )
+        return array
+
+    def _on_workers(self, points: Points) -> list[Any]:
+        index, values, starts = points.index, points.values, points.starts.tolist()
+        moves = [(index[low:high], values[low:high]) for low, high in pairwise(starts)]
+        assert self.workers is not None
+        answers = list(self.workers(_Move(self.f, self.args, self.space), moves))
+        if len(answers) != len(points):
+            raise ValueError(
+                f"{self.owner}(workers): must return one result for each point, as map does; got {len(answers)} for "
+                f"{len(points)}. Pass a function like map, such as the map of a pool or an executor."
+            )
+        return [_core.OUTSIDE if isinstance(answer, _Outside) else answer for answer in answers]
+
+
+class Elementwise(Function):
+    """A function of one number, at every entry of the variable: a point moves one entry, and f sees it alone."""
+
+    def __init__(self, owner: str, f: Any, space: Space, **ways: Any) -> None:
+        number = np.float32(0) if space.is_single.all() and space.size else np.float64(0)
+        super().__init__(owner, f, Space(owner, number), **ways)
+        self.variable = space
+
+    def __call__(self, points: Points) -> Array:
+        """Evaluate at all points: (points, outputs)."""
+        return super().__call__(Points.single(np.zeros(len(points), np.uintp), points.values))
+
+    def at_origin(self) -> Array:
+        """Evaluate at every entry: (entries, outputs)."""
+        return self(Points.single(np.arange(self.variable.size), self.variable.flat))
+
+
+class _Outside:
+    """What a worker answers where f is not defined: an object that keeps its meaning when it is pickled."""
+
+
+class _Move:
+    """Evaluate f at one point, in another process or thread."""
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], space: Space) -> None:
+        self.f, self.args, self.space = f, args, space
+
+    def __call__(self, move: tuple[Array, Array]) -> Any:
+        points = Points([0, len(move[0])], *move)
+        with np.errstate(all="ignore"):
+            (result,) = _core.call_moved(
+                self.f, self.args, self.space.build, self.space.base, points.starts, points.index, points.values
+            )
+        return _Outside() if result is _core.OUTSIDE else result
+
+
+class _Row:
+    """Evaluate f at one flat vector, real or complex, perhaps in another process or thread."""
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], space: Space) -> None:
+        self.f, self.args, self.space = f, args, space
+
+    def __call__(self, row: Array) -> Any:
+        with np.errstate(all="ignore"):
+            return self.f(self.space.arrange(row.copy()), *self.args)
+
+
+_NOWHERE = (np.zeros(2, np.uintp), np.zeros(0, np.uintp), np.zeros(0))
+
+
+def _wide(dtype: np.dtype[Any]) -> Any:
+    return np.complex128 if dtype.kind == "c" else np.float64
+
+
+def _args(owner: str, args: Any) -> tuple[Any, ...]:
+    if not isinstance(args, tuple):
+        raise TypeError(f"{owner}(args): must be a tuple; got {type(args).__name__}. For one argument write args=(a,).")
+    return args

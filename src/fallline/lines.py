@@ -1,0 +1,383 @@
+"""Straight lines through a point, and finite differences along them.
+
+Every derivative here is one along a line x + t u: a partial derivative moves one entry, a group of columns that share
+no row moves several, a directional derivative all of them. A stencil is applied to many lines at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import _core
+from fallline.evaluate import Function, Points
+from fallline.space import Space
+
+__all__ = ["Applied", "Differences", "Lines", "Stencil", "power_of_two", "real_parts", "stencil"]
+
+Array = npt.NDArray[Any]
+Side = Literal["central", "forward", "backward"]
+
+SHRINK = 16.0  # by how much steps become smaller where f is not finite
+SHIFT = 8.0  # a central stencil that the bounds would shrink by more than that goes to one side
+RETREATS = 14  # how often: down to the spacing of doubles
+
+
+@dataclass(frozen=True, slots=True)
+class Stencil:
+    """Nodes and weights: the derivative is h**-order times the weighted sum of f(x + node*h).
+
+    Attributes
+    ----------
+    nodes, weights : ndarray
+        Those of weight 0 are left out.
+    accuracy : int
+        The error is ``constant * h**accuracy`` times the derivative of order ``order + accuracy``.
+    norm : float
+        Sum of the magnitudes of the weights: how roundoff in f counts.
+    """
+
+    order: int
+    nodes: Array
+    weights: Array
+    accuracy: int
+    constant: float
+    norm: float
+
+    def step(self, relative_noise: Any) -> Any:
+        """Return the step at which truncation and roundoff are least together, if all derivatives are about 1."""
+        d, p = self.order, self.accuracy
+        best = np.asarray(d * relative_noise * self.norm / (p * abs(self.constant)))
+        return np.asarray(best ** (1 / (p + d)))
+
+
+@lru_cache
+def stencil(side: Side, order: int, accuracy: int) -> Stencil:
+    """Return the shortest stencil on one or both sides of a point."""
+    if side == "central":
+        reach = (order + 1) // 2 - 1 + accuracy // 2
+        nodes = np.arange(-reach, reach + 1, dtype=np.float64)
+    else:
+        nodes = np.arange(order + accuracy, dtype=np.float64) * (1 if side == "forward" else -1)
+    weights = _core.stencil(order, nodes)
+    p, constant = _core.stencil_error(order, nodes)
+    used = weights != 0
+    return Stencil(order, nodes[used], weights[used], p, constant, float(np.abs(weights).sum()))
+
+
+def power_of_two(h: Any) -> Array:
+    """Round steps to powers of two, so that x + h and h**order are exact wherever they can be."""
+    return np.asarray(np.exp2(np.round(np.log2(h))))
+
+
+class Lines:
+    """Lines through the variable's value.
+
+    Parameters
+    ----------
+    space : Space
+    starts, index, units : array_like
+        Line l moves entry ``index[m]`` by ``t*units[m]``, for ``starts[l] <= m < starts[l + 1]``.
+    typical : ndarray, shape (size,)
+        Magnitudes below which an entry counts as this big.
+    bounds : (low, high) of ndarrays, shape (size,)
+
+    Attributes
+    ----------
+    scale : ndarray
+        The t that moves no entry by more than its magnitude (or its typical one), for every line.
+    left, right : ndarray
+        How far t may go either way within the bounds.
+    bounded : bool
+        For some line there is such a limit.
+    eps : ndarray
+        The spacing, at 1, of the numbers that a line moves.
+    """
+
+    def __init__(
+        self, space: Space, starts: Any, index: Any, units: Any, typical: Array, bounds: tuple[Array, Array]
+    ) -> None:
+        self.space = space
+        self.starts = np.asarray(starts, np.intp)
+        self.index = np.asarray(index, np.intp)
+        self.units = np.asarray(units, np.float64)
+        self.bounds = bounds
+        at = space.flat[self.index]
+        size = np.abs(self.units)
+        moves = size > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            up = np.where(self.units > 0, bounds[1][self.index] - at, at - bounds[0][self.index]) / size
+            down = np.where(self.units > 0, at - bounds[0][self.index], bounds[1][self.index] - at) / size
+            reach = np.maximum(np.abs(at), typical[self.index]) / size
+        self.right = self._least(np.where(moves, up, np.inf))
+        self.left = self._least(np.where(moves, down, np.inf))
+        self.scale = self._least(np.where(moves, reach, np.inf))
+        self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
+        self.bounded = bool((np.isfinite(self.left) | np.isfinite(self.right)).any())
+        self.eps = -self._least(-space.eps[self.index]) if len(self.index) else np.zeros(len(self))
+
+    @classmethod
+    def coordinates(cls, space: Space, index: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
+        """Return a line for each of some entries."""
+        return cls(space, np.arange(len(index) + 1), index, np.ones(len(index)), typical, bounds)
+
+    @classmethod
+    def along(cls, space: Space, directions: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
+        """Return a line for each row of directions, (lines, size)."""
+        k, n = directions.shape
+        return cls(space, np.arange(k + 1) * n, np.tile(np.arange(n), k), directions.ravel(), typical, bounds)
+
+    def __len__(self) -> int:
+        """Count the lines."""
+        return len(self.starts) - 1
+
+    def _least(self, values: Array) -> Array:
+        if len(values) == len(self):
+            return values.copy()
+        return np.minimum.reduceat(values, self.starts[:-1])
+
+    @classmethod
+    def random(
+        cls,
+        space: Space,
+        typical: Array,
+        bounds: tuple[Array, Array],
+        rng: np.random.Generator,
+        entries: Array | None = None,
+    ) -> Lines:
+        """Return one line in a random direction of x's scale, of all or some entries, with room on its right side."""
+        at = space.flat
+        up, down = bounds[1] - at, at - bounds[0]
+        sign = np.where(up > down, 1.0, np.where(up < down, -1.0, rng.choice((-1.0, 1.0), space.size)))
+        direction = sign * rng.uniform(0.5, 1.0, space.size) * np.maximum(np.abs(at), typical)
+        direction[bounds[0] == bounds[1]] = 0
+        if entries is not None:
+            direction[np.setdiff1d(np.arange(space.size), entries)] = 0
+        return cls.along(space, direction[None, :], typical, bounds)
+
+    @property
+    def is_coordinates(self) -> bool:
+        """Whether every line moves one entry, by t itself."""
+        return len(self.index) == len(self)
+
+    def points(self, which: Array, t: Array) -> tuple[Points, Array]:
+        """Return the points at parameters t, (lines, k), of some lines, and the parameters really reached.
+
+        They are reached up to rounding; where a line moves one entry, (x + t) - x is known exactly.
+        """
+        if self.is_coordinates:
+            index = self.index[which]
+            moved = self._inside(self.space.flat[index][:, None] + t * self.units[which, None], index[:, None])
+            taken = (moved - self.space.flat[index][:, None]) / self.units[which, None]
+            return Points.single(np.repeat(index, t.shape[1]), moved), taken
+        counts = np.diff(self.starts)[which]
+        slots = np.concatenate([np.arange(self.starts[line], self.starts[line + 1]) for line in which for _ in t[0]])
+        index = self.index[slots]
+        steps = np.repeat(t.ravel(), np.repeat(counts, t.shape[1]))
+        moved = self._inside(self.space.flat[index] + steps * self.units[slots], index)
+        starts = np.concatenate([[0], np.cumsum(np.repeat(counts, t.shape[1]))])
+        return Points(starts, index, moved), t
+
+    def _inside(self, values: Array, index: Array) -> Array:
+        values = self.space.round(values, index)
+        return np.clip(values, self.bounds[0][index], self.bounds[1][index])
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came out of stencils: for every line, its outputs and how they were made.
+
+    Attributes
+    ----------
+    value : ndarray, shape (lines, outputs)
+    step : ndarray, shape (lines,)
+    side : ndarray of str, shape (lines,)
+    size : ndarray, shape (lines, outputs)
+        The greatest magnitude among the values of f.
+    """
+
+    value: Array
+    step: Array
+    side: Array
+    size: Array
+
+    def widen(self, n_outputs: int) -> None:
+        """Repeat what stands for all outputs while their number is not known."""
+        self.value, self.size = (np.repeat(array, n_outputs, axis=1) for array in (self.value, self.size))
+
+    def join(self, other: Applied) -> Applied:
+        """Return the lines of both."""
+        names = ("value", "step", "side", "size")
+        return Applied(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
+
+
+class Differences:
+    """Finite differences of one order and accuracy along lines.
+
+    Parameters
+    ----------
+    function : Function
+    lines : Lines
+    order, accuracy : int
+    side : {"central", "forward", "backward"}
+        Preferred; the others serve where bounds or f's domain leave no room.
+    """
+
+    def __init__(self, function: Function, lines: Lines, order: int, accuracy: int, side: Side) -> None:
+        self.function, self.lines, self.order, self.accuracy, self.side = function, lines, order, accuracy, side
+        self.origin: Array | None = None  # f(x), once it is needed
+
+    def stencil(self, side: str) -> Stencil:
+        """Return the stencil for one side, of the same order and accuracy."""
+        return stencil(side, self.order, self.accuracy)
+
+    def steps(self, relative_noise: Any) -> Array:
+        """Return a step for every line, by its scale."""
+        return power_of_two(self.lines.scale * self.stencil(self.side).step(relative_noise))
+
+    def f0(self, which: Array) -> Array:
+        """Return f at x for some lines, (lines or 1, outputs); evaluated once."""
+        if self.origin is None:
+            self.origin = self.function.at_origin()
+        return self.origin[which] if len(self.origin) > 1 else self.origin
+
+    def fit(self, h: Array, which: Array) -> tuple[Array, Array]:
+        """Return sides and steps that stay within the bounds."""
+        if not self.lines.bounded:
+            return np.full(len(which), self.side, dtype="<U8"), h
+        left, right = self.lines.left[which], self.lines.right[which]
+        if (np.maximum(left, right) <= 0).any():
+            line = int(which[np.argmax(np.maximum(left, right) <= 0)])
+            place = self.lines.space.place(int(self.lines.index[self.lines.starts[line]]))
+            raise ValueError(
+                f"{self.function.owner}(bounds): must leave room for a step; got none at {place}. Widen them."
+            )
+        sides = np.full(len(which), self.side, dtype="<U8")
+        one_sided = np.where(right >= left, "forward", "backward")
+        central_reach = self.stencil("central").nodes.max() if self.side == "central" else 0.0
+        if self.side == "central":
+            tight = np.minimum(left, right) < central_reach * h
+            sides = np.where(tight & (np.minimum(left, right) < central_reach * h / SHIFT), one_sided, sides)
+        else:
+            own, other = (right, left) if self.side == "forward" else (left, right)
+            reach = np.abs(self.stencil("forward").nodes).max()
+            sides = np.where((own < reach * h) & (other > own), one_sided, sides)
+        room = np.where(sides == "central", np.minimum(left, right), np.where(sides == "forward", right, left))
+        reach = np.where(sides == "central", central_reach, np.abs(self.stencil("forward").nodes).max())
+        h = np.where(reach * h > room, np.exp2(np.floor(np.log2(room / np.maximum(reach, 1)))), h)
+        return sides, h
+
+    def __call__(self, h: Array, which: Array | None = None) -> Applied:
+        """Apply the stencils with steps h to all lines, or some of them, retreating from where f is not finite."""
+        which = np.arange(len(self.lines)) if which is None else which
+        sides, h = self.fit(h, which)
+        result = self._apply(which, sides, h)
+        if not np.isfinite(result.value).all():
+            self._retreat(result, which, h)
+        return result
+
+    def _bad(self, applied: Applied, which: Array) -> Array:
+        """Return the rows that lack an output which is finite at x."""
+        return np.flatnonzero((~np.isfinite(applied.value) & np.isfinite(self.f0(which))).any(axis=1))
+
+    def repeat(self, applied: Applied, h: Array) -> Applied:
+        """Apply the stencils that were applied to all lines once more, with other steps."""
+        return self._apply(np.arange(len(self.lines)), applied.side, h)
+
+    def _retreat(self, result: Applied, which: Array, h: Array) -> None:
+        """Look for finite values nearer to x, then on one side of it; keep what has the most finite outputs.
+
+        Where f's domain ends at a distance, that distance, and no longer the magnitude of x, is the scale of the
+        problem: the step shrinks in proportion.
+        """
+        relative = h / self.lines.scale[which]
+        bad = self._bad(result, which)
+        for side in dict.fromkeys((self.side, "forward", "backward")):
+            for attempt in range(1 if side == self.side else 0, RETREATS + 1):
+                if len(bad) == 0:
+                    return
+                near = h[bad] * SHRINK**-attempt
+                found = np.isin(range(len(bad)), self._bad(self._at(side, near, which[bad]), which[bad]), invert=True)
+                found |= attempt == 0
+                tried = self._at(side, near[found] * (relative[bad[found]] if attempt else 1), which[bad[found]])
+                rows = bad[found]
+                if tried.value.shape[1] != result.value.shape[1]:  # f has no result at any of the points before
+                    result.widen(tried.value.shape[1])
+                better = np.isfinite(tried.value).sum(axis=1) > np.isfinite(result.value[rows]).sum(axis=1)
+                for name in ("value", "step", "side", "size"):
+                    getattr(result, name)[rows[better]] = getattr(tried, name)[better]
+                bad = self._bad(result, which)
+
+    def on(self, side: str) -> Differences:
+        """Return the same with another preferred side."""
+        other = Differences(self.function, self.lines, self.order, self.accuracy, side)  # type: ignore[arg-type]
+        other.origin = self.origin
+        return other
+
+    def _at(self, side: str, h: Array, which: Array) -> Applied:
+        """Apply the stencils of a wanted side where the bounds allow it, else of what they do."""
+        return self._apply(which, *self.on(side).fit(h, which))
+
+    def _apply(self, which: Array, sides: Array, h: Array) -> Applied:
+        n_lines = len(which)
+        result: Applied | None = None
+        for side in np.unique(sides):
+            rows = np.flatnonzero(sides == side)
+            value, size = self._one_side(which[rows], self.stencil(str(side)), h[rows])
+            if result is None:
+                shape = (n_lines, value.shape[1])
+                result = Applied(np.empty(shape, value.dtype), h.copy(), sides.astype("<U8"), np.empty(shape))
+            result.value[rows], result.size[rows] = value, size
+        if result is None:
+            empty = np.zeros((0, 1))
+            return Applied(empty, h, sides, empty)
+        return result
+
+    def _one_side(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
+        values, taken = self.values(which, chosen.nodes, h)
+        weights = self._weights(chosen, taken / h[:, None])
+        size = np.abs(values).max(axis=1)
+        return real_and_imaginary(lambda part: _core.differences(weights, part, h ** -float(self.order)), values), size
+
+    def values(self, which: Array, nodes: Array, h: Array) -> tuple[Array, Array]:
+        """Return f at x + node*h, (lines, nodes, outputs), and the parameters reached, (lines, nodes)."""
+        moved = np.flatnonzero(nodes != 0)
+        points, taken_there = self.lines.points(which, h[:, None] * nodes[moved])
+        there = self.function(points).reshape(len(which), len(moved), -1)
+        if len(moved) == len(nodes):
+            return there, taken_there
+        values = np.empty((len(which), len(nodes), there.shape[2]), there.dtype)
+        taken = np.zeros((len(which), len(nodes)))
+        values[:, moved], taken[:, moved] = there, taken_there
+        values[:, nodes == 0] = self.f0(which)[:, None, :]
+        return values, taken
+
+    def _weights(self, chosen: Stencil, reached: Array) -> Array:
+        """Return the weights for the nodes really reached: the stencil's own, but where x + h had to be rounded."""
+        weights = np.tile(chosen.weights, (len(reached), 1))
+        for row in np.flatnonzero((reached != chosen.nodes).any(axis=1)):
+            if len(np.unique(reached[row])) == len(chosen.nodes):
+                weights[row] = _core.stencil(self.order, np.ascontiguousarray(reached[row]))
+            else:
+                weights[row] = np.nan  # the step is too small for x to change
+        return weights
+
+
+def real_parts(values: Array) -> Array:
+    """Return complex outputs, on the last axis, as twice as many real ones; real ones as they are."""
+    if values.dtype.kind != "c":
+        return values
+    return np.concatenate([values.real, values.imag], axis=-1)
+
+
+def real_and_imaginary(operation: Callable[[Array], Array], values: Array) -> Array:
+    """Return a linear operation on real numbers applied to complex ones, too."""
+    if values.dtype.kind != "c":
+        return operation(np.ascontiguousarray(values))
+    real, imaginary = operation(np.ascontiguousarray(values.real)), operation(np.ascontiguousarray(values.imag))
+    return real + 1j * imaginary

@@ -1,0 +1,120 @@
+"""A look at a function very near x, where truncation is small: it finds kinks, jumps, and steps that are far too large.
+
+With S(h) = f(x+h) - 2f(x) + f(x-h): a smooth function has S(16h)/S(h) = 256, a kink within h has 16 or somewhat more, a
+jump has 1. The one-sided S, f(x) - 2f(x+h) + f(x+2h), serves at the ends of a domain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline.lines import Differences, power_of_two, real_parts
+
+__all__ = ["Near", "look_near"]
+
+Array = npt.NDArray[Any]
+
+RATIO = 16.0  # of the two steps
+WORST = 4.0  # standard deviations of noise
+SMOOTH = 100.0  # S(16h)/S(h) that no longer counts as a kink: one at 0.85 h or farther is seen by the slopes
+BEND = 20.0  # the least S, in noise
+GROWTH = 2.0  # D(h)/D(16h) of differences that diverge: 16 at a jump, 4 at a square root
+
+
+@dataclass(slots=True)
+class Near:
+    """What was seen; all of shape (lines, outputs), but `step`: (lines, 1).
+
+    Attributes
+    ----------
+    step : ndarray
+        The smaller of the two steps.
+    slope : ndarray
+        The difference with that step.
+    allowed : ndarray
+        By how much it may be off: rounding, and truncation as the larger step tells it.
+    bend : ndarray
+        S over the step: for a kink within it, by how much the one-sided derivatives differ.
+    kink, diverges : ndarray of bool
+    """
+
+    step: Array
+    slope: Array
+    allowed: Array
+    bend: Array
+    kink: Array
+    diverges: Array
+
+    def widen(self, value: Array, error: Array, status: Array) -> None:
+        """Widen the errors of values, and correct their statuses, in place."""
+        distance = np.abs(value - self.slope)
+        wider = distance > self.allowed
+        error[wider] = np.fmax(error, 2 * distance)[wider]
+        error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
+        status[self.kink] = "kink"
+        error[self.diverges], status[self.diverges] = np.inf, "diverges"
+
+
+def look_near(
+    differences: Differences, which: Array, sides: Array, most: Array, value: Array, size: Array, noise: Array
+) -> Near:
+    """Evaluate f near x: on both sides where there is room and it is finite, else on the side that was taken.
+
+    Parameters
+    ----------
+    differences : Differences
+    which : ndarray of int, shape (lines,)
+        Which of its lines.
+    sides : ndarray of str, shape (lines,)
+    most : ndarray, shape (lines,)
+        The greatest step.
+    value, size : ndarray, shape (lines, outputs)
+        The derivative and the magnitude of f, roughly.
+    noise : ndarray, shape (lines, outputs)
+        If values have two columns for each complex output, so has the result.
+
+    Notes
+    -----
+    A kink bends by its size times h, a smooth function by f''h**2, and noise is a limit to both: the step balances the
+    last two, for an f that varies as its slope says, or by a thousandth of itself.
+    """
+    lines = differences.lines
+    left, right, scale = lines.left[which], lines.right[which], lines.scale[which]
+    variation = np.fmax(np.abs(value) * scale[:, None], size * 2.0**-10)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.nan_to_num(noise / variation, nan=0.0).max(axis=1, initial=0.0)
+    h = scale * np.sqrt(64 * np.clip(relative, lines.eps[which] / 4, 2.0**-20))
+    h = power_of_two(np.fmin(h, most))
+    slopes, bends = np.full((2, 2, *noise.shape), np.nan, value.dtype)
+    _fill(slopes, bends, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0)
+    lost = ~np.isfinite(slopes).all(axis=(0, 2))
+    forward = np.where(sides == "central", right >= left, sides == "forward")
+    _fill(slopes, bends, differences, which, h, lost & forward, 1.0)
+    _fill(slopes, bends, differences, which, h, lost & ~forward, -1.0)
+    rounding = 4 * WORST * noise / h[:, None]
+    bend, farther = np.abs(bends)
+    kink = (bend > farther / SMOOTH) & (bend > BEND * noise)
+    diverges = np.abs(slopes[0]) > GROWTH * np.abs(slopes[1])
+    diverges &= np.abs(slopes[0] - slopes[1]) > 2 * rounding
+    allowed = rounding + np.abs(slopes[0] - slopes[1]) / RATIO
+    return Near(h[:, None], slopes[0], allowed, bend / h[:, None], kink, diverges)
+
+
+def _fill(
+    slopes: Array, bends: Array, differences: Differences, which: Array, h: Array, rows: Array, side: float
+) -> None:
+    """Fill in some rows of slopes and bends, with steps h and RATIO*h, on both sides (0) or one of them."""
+    if not rows.any():
+        return
+    nodes = np.array([-1.0, 0.0, 1.0]) if side == 0 else side * np.array([0.0, 1.0, 2.0])
+    for row, factor in enumerate((1.0, RATIO)):
+        values = differences.values(which[rows], factor * nodes, h[rows])[0]
+        values = values if slopes.dtype.kind == "c" else real_parts(values)
+        first, middle, last = np.moveaxis(values, 1, 0)
+        rise = last - first if side == 0 else side * (4 * (middle - first) - (last - first))
+        slopes[row, rows] = rise / (2 * factor * h[rows, None])
+        bends[row, rows] = (last - middle) - (middle - first)

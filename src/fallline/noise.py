@@ -1,0 +1,165 @@
+"""How noisy a function is, and steps that fit its noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import _core
+from fallline.lines import Differences, Lines, power_of_two
+
+__all__ = ["measure_noise", "roundoff", "shi_steps"]
+
+Array = npt.NDArray[Any]
+
+POINTS = 7
+DISTANCES = (2.0**-13, 2.0**-20, 2.0**-27, 2.0**-34)  # relative to the scale of the line
+_NODES = np.arange(POINTS, dtype=np.float64) - POINTS // 2
+
+# Shi, Xie, Xuan & Nocedal (2022), section 3
+SHI_LOW, SHI_HIGH, SHI_RATIO, SHI_TRIES = 1.5, 6.0, 3.0, 20
+
+
+def roundoff(eps: float, size: Any) -> Any:
+    """Return the error of a value that was rounded a few times, by its size."""
+    return eps * np.asarray(size)
+
+
+def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array]:
+    """Estimate the noise of f along a line, in every output, from difference tables.
+
+    Parameters
+    ----------
+    differences : Differences
+        Of the function; f(x) is shared with it.
+    line : int
+
+    Returns
+    -------
+    noise : ndarray, shape (outputs,)
+        Standard deviation of the error of one value; at least what rounding the value makes. NaN where f is not finite.
+    size : ndarray, shape (outputs,)
+        The greatest magnitude of f seen.
+
+    References
+    ----------
+    Moré & Wild (2011), Estimating computational noise, SIAM J. Sci. Comput. 33(3), 1292-1314.
+    """
+    lines, scale = differences.lines, differences.lines.scale[line]
+    noise: Array | None = None
+    size, sure = np.zeros(0), np.zeros(0, bool)
+    for distance in DISTANCES:
+        h = _step_within(lines, line, float(power_of_two(scale * distance)))
+        if h < 2 * lines.eps[line] * scale:
+            break
+        values = differences.values(np.array([line]), _nodes_within(lines, line, h), np.array([h]))[0][0]
+        if noise is None:
+            noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
+            sure = np.zeros(values.shape[1], bool)
+        size = np.fmax(size, np.abs(values).max(axis=0))
+        rounding = roundoff(differences.function.eps, size)
+        for output in np.flatnonzero(~sure):
+            noise[output], sure[output] = _narrower(values[:, output], noise[output], rounding[output], size[output])
+        if sure.all():
+            break
+    if noise is None:
+        size = np.abs(differences.f0(np.array([line]))[0])
+        noise = np.zeros(len(size))
+    return np.fmax(noise, roundoff(differences.function.eps, size) / 4), size
+
+
+def _narrower(values: Array, before: float, rounding: float, size: float) -> tuple[float, bool]:
+    """Return the noise after a look at a smaller distance, and whether it is sure.
+
+    What looks like noise may be a kink, which falls with the distance, or a function that varies quickly: noise does
+    not depend on the distance, and is a small part of the value.
+    """
+    level, found = _level(values)
+    if level <= 2 * rounding:
+        return level, True
+    if not found or level > 1e-3 * size:
+        return float(np.fmin(before, level)), False
+    return level, bool(level > before / 16)
+
+
+def _step_within(lines: Lines, line: int, h: float) -> float:
+    """Return a distance of nodes for which there is room on one side."""
+    room = max(lines.left[line], lines.right[line]) / (POINTS - 1)
+    return h if h <= room else float(np.exp2(np.floor(np.log2(room)))) if room > 0 else 0.0
+
+
+def _nodes_within(lines: Lines, line: int, h: float) -> Array:
+    """Return equally spaced nodes, moved to one side where the bounds are near."""
+    reach = POINTS // 2
+    if lines.left[line] < reach * h:
+        return _NODES + reach
+    return _NODES - reach if lines.right[line] < reach * h else _NODES
+
+
+def _level(values: Array) -> tuple[float, bool]:
+    """Return the noise level of values at equal distances, NaN where some are not finite, and whether it is sure."""
+    if not np.isfinite(values).all():
+        return np.nan, False
+    parts = (values.real, values.imag) if values.dtype.kind == "c" else (values,)
+    levels, ways = zip(*(_core.noise(np.ascontiguousarray(part)) for part in parts), strict=True)
+    return float(np.linalg.norm(levels)), "large" not in ways
+
+
+def shi_steps(differences: Differences, noise: Array) -> Array:
+    """Search a step for every line whose truncation and noise are in balance, without knowing derivatives.
+
+    Parameters
+    ----------
+    differences : Differences
+    noise : ndarray, shape (lines or 1, outputs)
+        Absolute error of f.
+
+    Returns
+    -------
+    ndarray, shape (lines,)
+
+    Notes
+    -----
+    The differences with steps h and 3h are compared: the ratio of what they differ by to what noise makes them differ
+    by shall be between 1.5 and 6. For several outputs the one with the greatest ratio decides. Where the ratio stays
+    small, as it does for a linear function, the step ends at the scale of x. Where f is not finite at the
+    first step, no other is looked for.
+
+    References
+    ----------
+    Shi, Xie, Xuan & Nocedal (2022), Adaptive finite-difference interval estimation for noisy derivative-free
+    optimization, SIAM J. Sci. Comput. 44(4), A2302-A2321.
+    """
+    lines = differences.lines
+    size = np.fmax(np.abs(differences.f0(np.arange(len(lines)))), noise)
+    relative = float(np.nanmax(noise / np.where(size > 0, size, 1), initial=2.0**-52))
+    h = np.minimum(differences.steps(relative), lines.scale)
+    first = differences(h)
+    stays = (first.side == differences.fit(h, np.arange(len(h)))[0]) & (first.step >= h / 2)
+    low, high = np.zeros(len(lines)), np.full(len(lines), np.inf)
+    active = np.flatnonzero(stays)
+    for _ in range(SHI_TRIES):
+        if len(active) == 0:
+            break
+        ratio = _shi_ratio(differences, h, active, noise[active] if len(noise) > 1 else noise)
+        small, large = ratio < SHI_LOW, ratio > SHI_HIGH
+        low[active[small]], high[active[large]] = h[active[small]], h[active[large]]
+        at_end = small & (h[active] >= lines.scale[active])
+        active = active[(small | large) & ~at_end]
+        bracketed = np.isfinite(high[active]) & (low[active] > 0)
+        with np.errstate(invalid="ignore"):
+            middle = np.sqrt(low[active] * high[active])
+        wider = np.where(np.isinf(high[active]), h[active] * 4, h[active] / 4)
+        h[active] = np.minimum(np.where(bracketed, middle, wider), lines.scale[active])
+    return power_of_two(h)
+
+
+def _shi_ratio(differences: Differences, h: Array, which: Array, noise: Array) -> Array:
+    near, far = differences(h[which], which), differences(SHI_RATIO * h[which], which)
+    order = differences.order
+    norm = differences.stencil(differences.side).norm * (1 + SHI_RATIO**-order)
+    spread = np.abs(near.value - far.value) * (h[which] ** order)[:, None] / norm
+    spread[~np.isfinite(spread)] = np.inf
+    return np.asarray((spread / np.where(noise > 0, noise, np.finfo(np.float64).tiny)).max(axis=1))

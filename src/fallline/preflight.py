@@ -1,0 +1,259 @@
+"""Before any derivative is compared: are f and its gradient functions of x at all?
+
+x and the arguments must come back unchanged, calls must repeat, the gradient must have x's structure and finite numbers, must
+not depend on what was called before, and must not be overwritten by the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline.causes import CATALOGUE, Cause
+from fallline.space import Space
+from fallline.trees import leaves
+
+__all__ = ["Calls", "Preflight", "cause", "preflight"]
+
+Array = npt.NDArray[Any]
+
+ROUNDING = 64.0  # of eps: how far two runs of threaded sums may be apart
+
+
+def cause(number: int, text: str, block: str | None = None) -> Cause:
+    """Return a cause that is certain."""
+    return Cause(number, CATALOGUE[number][0], block, text, 2.0)
+
+
+class Misshapen(Exception):
+    """The gradient has not the structure of x; carries the sentence and, if it tells one, the cause."""
+
+    def __init__(self, text: str, found: Cause | None = None) -> None:
+        super().__init__(text)
+        self.found = found
+
+
+class Calls:
+    """f and its gradient, called with copies and watched.
+
+    Parameters
+    ----------
+    owner : str
+    f, df : callable
+        If df is True, f returns the value and the gradient.
+    args : tuple
+    space : Space
+
+    Attributes
+    ----------
+    changed : list of str
+        What was found changed after a call, in words.
+    nfev, ngev : int
+        Calls of f and of the gradient so far.
+    """
+
+    def __init__(self, owner: str, f: Any, df: Any, args: tuple[Any, ...], space: Space) -> None:
+        if df is not True and not callable(df):
+            raise TypeError(
+                f"{owner}(df): must be a function of x, or True if f returns (value, gradient); got "
+                f"{type(df).__name__}. Pass the gradient as a function."
+            )
+        self.owner, self.f, self.df, self.args, self.space = owner, f, df, args, space
+        self.changed: list[str] = []
+        self.ngev = self.nfev = 0
+        self._originals = [np.array(arg) if isinstance(arg, np.ndarray) else None for arg in args]
+
+    @property
+    def value_of(self) -> Any:
+        """Return f alone, for differences."""
+        if self.df is not True:
+            return self.f
+        f = self.f
+        return lambda x, *args: self._pair(f(x, *args))[0]
+
+    def value(self, flat: Array) -> Any:
+        """Call f, watched."""
+        self.nfev += 1
+        return self._watched("f", self.value_of, flat)
+
+    def gradient(self, flat: Array) -> Any:
+        """Call the gradient, watched; return what it returned."""
+        self.ngev += 1
+        if self.df is not True:
+            return self._watched("df", self.df, flat)
+        self.nfev += 1
+        return self._pair(self._watched("f", self.f, flat))[1]
+
+    def _pair(self, result: Any) -> tuple[Any, Any]:
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise TypeError(
+                f"{self.owner}(f): must return (value, gradient) if df=True; got {type(result).__name__}. Return both, or "
+                f"pass the gradient as df."
+            )
+        return result[0], result[1]
+
+    def _watched(self, name: str, function: Callable[..., Any], flat: Array) -> Any:
+        x = self.space.arrange(np.array(flat))
+        with np.errstate(all="ignore"):
+            result = function(x, *self.args)
+        for (leaf, now), (_, before) in zip(leaves(x), leaves(self.space.arrange(flat)), strict=False):
+            if not np.array_equal(now, before):
+                self._note(f"{name} changes x in place" + ("" if self.space.is_array else f", in {leaf}"))
+        for i, (arg, original) in enumerate(zip(self.args, self._originals, strict=True)):
+            if original is not None and not np.array_equal(arg, original, equal_nan=original.dtype.kind in "fc"):
+                arg[...] = original
+                self._note(f"{name} changes args[{i}] in place")
+        return result
+
+    def _note(self, text: str) -> None:
+        if text not in self.changed:
+            self.changed.append(text)
+
+    def flatten(self, result: Any) -> tuple[Array, float]:
+        """Return a gradient as a flat vector of doubles (a copy), and the eps of its precision; or raise `Misshapen`."""
+        given = dict(leaves(result)) if not self.space.is_array else {self.space.leaves[0].name: result}
+        expected = [leaf.name for leaf in self.space.leaves]
+        if isinstance(result, (list, tuple)) and self.space.is_array:
+            given = {expected[0]: np.asarray(result)}
+        missing = [name for name in expected if given.get(name) is None]
+        if missing:
+            raise Misshapen(f"the gradient has nothing for {', '.join(map(repr, missing[:5]))}")
+        surplus = [name for name in given if name not in expected]
+        if surplus:
+            raise Misshapen(f"the gradient has {', '.join(map(repr, surplus[:5]))}, which x has not")
+        parts, eps = [], 0.0
+        for leaf in self.space.leaves:
+            array = np.asarray(given[leaf.name])
+            if array.dtype.kind not in "iufb":
+                raise TypeError(
+                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {leaf.name!r}. Return arrays of "
+                    f"floats in x's structure."
+                )
+            if array.shape != leaf.shape and not (array.size == leaf.size == 1):
+                raise _misshapen(leaf.name, array.shape, leaf.shape, self.args)
+            eps = max(eps, float(np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps))
+            parts.append(array.astype(np.float64).ravel())
+        return np.concatenate(parts) if parts else np.zeros(0), eps
+
+
+def _misshapen(name: str, got: tuple[int, ...], expected: tuple[int, ...], args: tuple[Any, ...]) -> Misshapen:
+    text = f"the gradient of {name!r} has shape {got}, and x there has {expected}"
+    if len(got) > 1 and got[::-1] == expected:
+        return Misshapen(text, cause(20, f"{text}: it is transposed.", name))
+    if len(got) > len(expected) and got[len(got) - len(expected) :] == expected:
+        rows = [i for i, arg in enumerate(args) if np.ndim(arg) and np.shape(arg)[0] == got[0]]
+        batch = f", as many as args[{rows[0]}] has rows" if rows else ""
+        return Misshapen(text, cause(22, f"{text}: it is not summed over its first axis, of {got[0]}{batch}.", name))
+    if len(got) == len(expected) and all(a == b or 1 in (a, b) for a, b in zip(got, expected, strict=True)):
+        return Misshapen(text, cause(23, f"{text}: a broadcast is summed over the wrong axes, or not at all.", name))
+    return Misshapen(text)
+
+
+@dataclass(slots=True)
+class Preflight:
+    """What is known before any derivative.
+
+    Attributes
+    ----------
+    value : float
+    gradient : ndarray or None
+        Flat; None if there is none to be compared.
+    eps : float
+        Of the gradient's precision.
+    noise : float
+        By how much two calls of f differed.
+    verdict : str or None
+        "fail" or "inconclusive" if there is nothing more to ask.
+    reason : str
+        The sentence that goes with the verdict.
+    """
+
+    value: float = np.nan
+    gradient: Array | None = None
+    eps: float = 0.0
+    noise: float = 0.0
+    verdict: str | None = None
+    reason: str = ""
+    causes: list[Cause] = field(default_factory=list)
+
+    def stop(self, verdict: str, reason: str, found: Cause | None = None) -> Preflight:
+        """End here."""
+        self.verdict, self.reason = verdict, reason
+        if found is not None:
+            self.causes.append(found)
+        return self
+
+
+def preflight(calls: Calls, nearby: Array) -> Preflight:
+    """Call f three times and the gradient four times, at x and at a point nearby, and compare.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If f does not return one real number, or the gradient no real numbers.
+    """
+    flat = calls.space.flat
+    result = Preflight()
+    result.value = _number(calls, calls.value(flat))
+    if not np.isfinite(result.value):
+        return result.stop("inconclusive", f"f is {result.value} at x: choose a point where it is finite")
+    again = _number(calls, calls.value(flat))
+    result.noise = abs(again - result.value)
+    if not result.noise <= ROUNDING * np.finfo(np.float64).eps * abs(result.value):
+        text = f"f(x) is {result.value:.17g} and, called again, {again:.17g}: f is not deterministic."
+        return result.stop("inconclusive", "f does not repeat itself", cause(34, text + " Fix its random numbers."))
+    try:
+        return _gradient_preflight(calls, nearby, result)
+    except Misshapen as error:
+        return result.stop("fail", str(error), error.found)
+
+
+def _number(calls: Calls, value: Any) -> float:
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iufb":
+        got = f"shape {array.shape}" if array.dtype.kind in "iufb" else str(array.dtype)
+        raise ValueError(
+            f"{calls.owner}(f): must return one real number; got {got}. Use check_jacobian for several outputs."
+        )
+    return float(array.reshape(())[()])
+
+
+def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Preflight:
+    space, flat = calls.space, calls.space.flat
+    kept = calls.gradient(flat)
+    g, result.eps = calls.flatten(kept)
+    result.gradient = g
+    if not np.isfinite(g).all():
+        entry = int(np.argmin(np.isfinite(g)))
+        return result.stop("fail", f"the gradient is {g[entry]} at {space.place(entry)}, where f is finite")
+    again, _ = calls.flatten(calls.gradient(flat))
+    if not _same(g, again):
+        return result.stop("fail", "the gradient does not repeat itself", _unrepeated(g, again))
+    calls.value(nearby)
+    after, _ = calls.flatten(calls.gradient(flat))
+    if not _same(g, after):
+        text = "the gradient at x differs after f was called at another point: it uses what the last call of f left behind."
+        return result.stop("fail", "the gradient depends on the last call of f", cause(27, text))
+    before = calls.flatten(kept)[0]
+    calls.gradient(nearby)
+    if not np.array_equal(before, calls.flatten(kept)[0]):
+        text = "the array that df returned changes when df is called again: it is a buffer. Return a copy."
+        return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
+    if calls.changed:
+        text = f"{' and '.join(calls.changed)}. Work on a copy."
+        return result.stop("fail", calls.changed[0], cause(26, text))
+    return result
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool((np.abs(a - b) <= ROUNDING * np.finfo(np.float64).eps * np.abs(a).max(initial=0.0)).all())
+
+
+def _unrepeated(first: Array, second: Array) -> Cause:
+    if _same(2 * first, second):
+        return cause(28, "called twice at the same x, df returns twice as much: its buffer is not set to 0 before it adds.")
+    return cause(34, "called twice at the same x, df returns two different gradients: it is not deterministic.")

@@ -1,0 +1,441 @@
+"""Directional derivatives of f against yours, with what is needed to judge the difference.
+
+A reading evaluates f at equally spaced points on a line through x and looks at the Taylor remainder
+
+    rho(t) = f(x + t v) - f(x) - yours . (what x really moved by),
+
+which starts with t**2 if yours is right. Its slope at 0 is the residual: what yours lacks along v. The same values tell
+the noise of f (by a difference table), the truncation (by a second stencil), and how large a kink at x may be: the sums
+rho(t) + rho(-t) are c t + a t**2, where c is 0 for a smooth function, and else what the one-sided slopes differ by.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline import _core
+from fallline.evaluate import Function, Points
+
+__all__ = ["Judgement", "Line", "MatrixSlope", "Probe", "Reading", "Slope"]
+
+Array = npt.NDArray[Any]
+
+FIRST = 2.0**-13  # the first distance of the points, relative to the scale of the direction
+LARGEST = 2.0**-2
+WILD = 1e-3  # what varies by more than this part of the value is not called noise
+SMALLEST = 2.0**-44
+TRIES = 8
+TARGET = 1e-8  # with a bound this small beside yours, no better distance is looked for
+SAFETY = 4.0  # on the truncation: two stencils may agree by chance
+WORST = 5.0  # standard deviations of noise
+SUMMANDS = 32.0  # how much larger than the result the terms may be that yours was summed from
+AT_ONCE = 2**21  # numbers held for points
+CONFIRM = (0.37, 0.11, 2.7)  # other distances for a second look: no powers of two, so that no rounding repeats itself
+
+STEPS = {
+    "central": np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]),
+    "forward": np.arange(1.0, 7.0),
+    "backward": -np.arange(1.0, 7.0),
+}
+
+
+@lru_cache
+def _weights(side: str) -> tuple[Array, Array]:
+    """Return the weights of a first derivative of accuracy 6 and of 4, for the six points beside x."""
+    steps = STEPS[side]
+    six = _core.stencil(1, np.append(0.0, steps))[1:]
+    four = np.zeros(6)
+    near = np.argsort(np.abs(steps), kind="stable")[:4]
+    four[near] = _core.stencil(1, np.append(0.0, steps[near]))[1:]
+    return six, four
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t."""
+
+    index: Array
+    units: Array
+
+    def weighted(self, weights: Array) -> Line:
+        """Return the line that moves every entry by so much more."""
+        return Line(self.index, self.units * weights)
+
+    def part(self, chosen: Array) -> Line:
+        """Return the line that moves only some of the entries: a mask or indices into `index`."""
+        return Line(self.index[chosen], self.units[chosen])
+
+
+class Slope(Protocol):
+    """Yours, as far as lines can see it."""
+
+    def along(self, line: Line, t: Array, taken: Array) -> Array:
+        """Return what yours says f changes by, (points, outputs): at parameters t, where x moved by `taken`."""
+
+    def size(self, line: Line) -> Array:
+        """Return the size of the terms that yours along the line is made of, (outputs,)."""
+
+
+class MatrixSlope:
+    """A gradient, (1, size), or a Jacobian, (outputs, size): exact for whatever x moved by."""
+
+    def __init__(self, matrix: Array) -> None:
+        self.matrix = matrix
+
+    def along(self, line: Line, t: Array, taken: Array) -> Array:
+        """Return the products with what x moved by."""
+        return np.asarray(taken @ self.matrix[:, line.index].T)
+
+    def size(self, line: Line) -> Array:
+        """Return the root of the sum of the squared terms: what they add up to with random signs."""
+        return np.asarray(np.sqrt(self.matrix[:, line.index] ** 2 @ line.units**2))
+
+
+@dataclass(slots=True)
+class Reading:
+    """What seven values of f say about one direction; arrays have one number for each output.
+
+    Attributes
+    ----------
+    line : Line
+    distance : float
+        Of neighbouring points, in t.
+    numeric, yours, residual : ndarray
+        The derivatives along the line; the first less the second.
+    truncation : ndarray
+        How far two stencils are apart.
+    own : ndarray
+        How far the rounding of yours may have moved it.
+    gain : float
+        By how much noise in f is multiplied in the residual.
+    whole, odd : ndarray
+        Noise found in the values, and in their odd part, which has no kink at x. NaN where nothing was found, infinite
+        where the values vary by more than noise would.
+    bend, bend_error : ndarray
+        c as two of the distances tell it, and how far the third disagrees; 0 where it was not looked for.
+    size : ndarray
+        Of yours along such lines: what the residual is to be compared with.
+    noise : ndarray
+        Standard deviation of the error of a value; set once all readings along the line have been made.
+    constant, finite : bool
+        f did not change; f was finite.
+    """
+
+    line: Line
+    distance: float
+    numeric: Array
+    yours: Array
+    residual: Array
+    truncation: Array
+    own: Array
+    gain: float
+    whole: Array
+    odd: Array
+    bend: Array
+    bend_error: Array
+    size: Array
+    noise: Array
+    constant: bool
+    finite: bool
+
+    @property
+    def rounding(self) -> Array:
+        """Return the part of the bound that noise makes."""
+        return WORST * self.gain * self.noise
+
+    @property
+    def bound(self) -> Array:
+        """Return how large the residual may be if yours is right; infinite where this distance tells nothing."""
+        return SAFETY * self.truncation + self.rounding + self.own
+
+    @property
+    def is_right(self) -> bool:
+        """Whether yours agrees."""
+        return bool((np.abs(self.residual) <= self.bound).all())
+
+    @property
+    def kink_error(self) -> Array:
+        """Return how well the kink is known."""
+        return 2 * self.bend_error + 4 * WORST * self.noise / self.distance
+
+    @property
+    def has_kink(self) -> bool:
+        """Whether there is a kink at x, clearly."""
+        return bool((self.bend > 3 * self.kink_error).any())
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether neither truncation nor noise nor a kink explains the residual."""
+        half = (1.01 * self.bend + self.kink_error) / 2  # an end of the interval is as right as its middle
+        return bool((np.abs(self.residual) > self.bound + half).any())
+
+    @property
+    def quality(self) -> float:
+        """Return the bound relative to the size of yours: the least error that would be seen here."""
+        bound = self.bound
+        if not np.isfinite(bound).all():
+            return np.inf
+        size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.max(np.where(bound > 0, bound / size, 0.0), initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What readings along one line say of yours: "right", "wrong", "kink" (right, as one of many), "wrong at kink", "unclear"."""
+
+    finding: str
+    reading: Reading
+
+
+class Probe:
+    """Take readings of f around a point.
+
+    Parameters
+    ----------
+    function : Function
+    value : ndarray, shape (outputs,)
+        f at the point.
+    bounds : (low, high) of ndarrays
+    eps : float
+        Of the precision that yours was computed in.
+    noise : float, optional
+        The absolute error of f; found from the readings if not given.
+    """
+
+    def __init__(
+        self, function: Function, value: Array, bounds: tuple[Array, Array], eps: float, noise: float | None = None
+    ) -> None:
+        self.function, self.space, self.value, self.bounds, self.eps = function, function.space, value, bounds, eps
+        self.given_noise = noise
+        self.noise = np.zeros(len(value))  # as the lines so far have shown it
+        self.distance = FIRST
+
+    def measure(self, slope: Slope, line: Line) -> list[Reading]:
+        """Read along a line at several distances, until the bound is small or gets no smaller."""
+        readings: list[Reading] = []
+        for side in ("central", "forward", "backward"):
+            readings += self._search(slope, line, side)
+            if any(reading.finite for reading in readings):
+                break
+        best = _select(readings)
+        if np.isfinite(best.bound).all():
+            self.distance = best.distance
+            usual = (self.noise == 0) | (best.noise < 16 * self.noise)
+            self.noise = np.where(usual, np.fmax(self.noise, best.noise), self.noise)
+        return readings
+
+    def judge(self, slope: Slope, line: Line) -> Judgement:
+        """Read along a line, and look again, at other distances, before saying anything but "right"."""
+        readings = self.measure(slope, line)
+        best = _select(readings)
+        if not np.isfinite(best.bound).all():
+            return Judgement("unclear", best)
+        for factor in (*CONFIRM, None):
+            if best.is_right and not best.has_kink:
+                return Judgement("right", best)
+            if best.has_kink and any(_same_kink(best, other) for other in readings):
+                return Judgement("wrong at kink" if best.is_wrong else "kink", best)
+            if best.is_wrong and any(other.is_wrong and _agree(best, other) for other in readings if other is not best):
+                return Judgement("wrong at kink" if best.has_kink else "wrong", best)
+            if factor is not None:
+                readings.append(self.read(slope, line, best.distance * factor))
+                self.settle(readings)
+                best = _select(readings)
+        return Judgement("right" if best.is_right else "unclear", best)  # what bends less and less is no kink
+
+    def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
+        readings: list[Reading] = []
+        distance = self.distance
+        while distance > 0 and len(readings) < TRIES:
+            readings.append(self.read(slope, line, distance, side))
+            self.settle(readings)
+            distance = _next_distance(readings)
+        return readings
+
+    def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
+        """Read along a line at one distance; on one side where the bounds leave no room for both."""
+        side = self._side(line, distance, side)
+        t = STEPS[side] * distance
+        values, along = self._evaluate(slope, line, t)
+        change = values - self.value
+        rho = change - along
+        finite = np.isfinite(rho).all(axis=0)
+        rho[:, ~finite] = 0.0
+        six, four = _weights(side)
+        residual = six @ rho / distance
+        yours = six @ along / distance
+        size = slope.size(line)
+        is_central = side == "central"
+        curvature = np.abs(rho[0] + rho[-1]) / distance**2 if is_central else np.zeros(len(size))
+        whole, odd = self._levels(STEPS[side], change, rho, finite)
+        bend, bend_error = _bend(rho, distance) if is_central else (np.zeros(len(size)), np.zeros(len(size)))
+        constant = bool((change == 0).all())
+        if constant and distance < LARGEST and np.abs(along).max(initial=0.0) > np.abs(self.value).max() * 2.0**-50:
+            whole = np.full(len(size), np.inf)  # it should have changed: a larger distance may show how
+        return Reading(
+            line=line,
+            distance=distance,
+            numeric=yours + residual,
+            yours=yours,
+            residual=residual,
+            truncation=np.abs(residual - four @ rho / distance),
+            own=SUMMANDS * self.eps * (size + curvature),
+            gain=float(np.linalg.norm(six)) / distance,
+            whole=whole,
+            odd=odd,
+            bend=bend,
+            bend_error=bend_error,
+            size=size,
+            noise=np.fmax(self._rounding(change), whole),
+            constant=constant,
+            finite=bool(finite.all()),
+        )
+
+    def settle(self, readings: list[Reading]) -> None:
+        """Decide how much noise there is from all readings along a line.
+
+        Noise is the same at every distance; what a kink at x puts into the table falls with the distance, and is not in
+        the odd part; what a kink nearby puts there is gone at smaller distances.
+        """
+        least = np.min([reading.whole for reading in readings], axis=0)
+        kink = np.any([_same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
+        least = np.where(kink, 0.0, least)
+        for reading in readings:
+            nearer = [other.odd for other in readings if other.distance <= reading.distance]
+            seen = np.fmax.reduce([least, self.noise, *nearer])
+            floor = self.function.eps * np.abs(self.value) / 4
+            if self.given_noise is not None:
+                seen = np.full(len(floor), self.given_noise)
+            reading.noise = np.where(np.isinf(reading.whole), np.inf, np.fmax(np.nan_to_num(seen, posinf=0.0), floor))
+
+    def _rounding(self, change: Array) -> Array:
+        """Return what rounding f makes, at least."""
+        return np.asarray(self.function.eps * (np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)) / 4)
+
+    def _side(self, line: Line, distance: float, side: str) -> str:
+        """Return the wanted side, or another one where the bounds leave more room."""
+        at = self.space.flat[line.index]
+        moves = line.units != 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = np.stack([(bound[line.index] - at) / line.units for bound in self.bounds])[:, moves]
+        right, left = ends.max(axis=0).min(initial=np.inf), -ends.min(axis=0).max(initial=-np.inf)
+        if side == "central" and min(left, right) >= 3 * distance:
+            return side
+        if side == "central":
+            return "forward" if right >= left else "backward"
+        return side
+
+    def _evaluate(self, slope: Slope, line: Line, t: Array) -> tuple[Array, Array]:
+        """Return the values at the parameters t, and what yours says of the changes; (points, outputs) both."""
+        at = self.space.flat[line.index]
+        low, high = (bound[line.index] for bound in self.bounds)
+        values, along = [], []
+        size = max(1, AT_ONCE // max(1, len(at)))
+        for first in range(0, len(t), size):
+            some = t[first : first + size]
+            rows = np.clip(self.space.round(at + some[:, None] * line.units, line.index), low, high)
+            values.append(self.function(Points.rows(rows, line.index)))
+            along.append(slope.along(line, some, rows - at))
+        return np.concatenate(values), np.concatenate(along)
+
+    def _rounding(self, change: Array) -> Array:
+        """Return what rounding f makes, at least."""
+        return self.function.eps * (np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)) / 4
+
+    def _levels(self, steps: Array, change: Array, rho: Array, finite: Array) -> tuple[Array, Array]:
+        """Return the noise in the values and in their odd part; infinite where they vary by more than noise would."""
+        rounding = self._rounding(change)
+        order = np.argsort(np.append(steps, 0.0))
+        zero = np.zeros((1, len(rounding)))
+        changes, rests = (np.vstack([part, zero])[order] for part in (change, rho))
+        whole, odd = np.full(len(rounding), np.nan), np.full(len(rounding), np.nan)
+        for j in np.flatnonzero(finite):
+            whole[j], odd[j] = _level(changes[:, j], rests[:, j])
+        odd_is_wild = odd > rounding * (4 * WILD / self.function.eps)
+        return np.where(~finite | odd_is_wild, np.inf, whole), np.where(odd_is_wild, np.nan, odd)
+
+
+def _rank(reading: Reading) -> tuple[float, float]:
+    """Return what readings of one line are ordered by; where yours is 0, the bound itself decides."""
+    return reading.quality, float(reading.bound.max(initial=0.0))
+
+
+def _select(readings: list[Reading]) -> Reading:
+    """Return the best reading that no nearer one contradicts: waves that look like noise from afar do not do so nearby."""
+    ranked = sorted(readings, key=_rank)
+    for reading in ranked:
+        nearer = (other for other in readings if other.distance < reading.distance)
+        if not any((np.abs(other.residual - reading.residual) > other.bound + reading.bound).any() for other in nearer):
+            return reading
+    return ranked[0]
+
+
+def _same_bend(a: Reading, b: Reading) -> Array:
+    """Tell where two readings at very different distances find the same kink; noise bends like 1/distance."""
+    far = max(a.distance, b.distance) > 4 * min(a.distance, b.distance)
+    sure = (a.bend_error < a.bend / 8) & (b.bend_error < b.bend / 8) & (np.abs(a.bend - b.bend) < np.fmax(a.bend, b.bend) / 8)
+    return sure & far
+
+
+def _same_kink(best: Reading, other: Reading) -> bool:
+    """Tell whether a reading nearer to x confirms a kink, all of whose outputs are as much bent."""
+    if other.distance >= best.distance:
+        return False
+    bent = best.bend > 3 * best.kink_error
+    near = np.abs(best.bend - other.bend) <= best.bend / 100 + best.kink_error + np.fmin(other.kink_error, best.bend / 4)
+    return bool((near | ~bent).all())
+
+
+def _agree(a: Reading, b: Reading) -> bool:
+    """Tell whether two residuals are the same, as those of a wrong derivative are, and those of truncation are not."""
+    allowed = np.fmax(a.bound + b.bound, np.fmin(np.abs(a.residual), np.abs(b.residual)) / 4)
+    wrong = np.abs(a.residual) > a.bound
+    return bool((np.abs(a.residual - b.residual)[wrong] <= allowed[wrong]).all())
+
+
+def _level(changes: Array, rests: Array) -> tuple[float, float]:
+    """Return the noise in values at equal distances, of which `rests` are what yours leaves, and in their odd part.
+
+    Where many values are equal, f is rounded to some unit, and the noise is a third of that, if it shows.
+    """
+    steps = np.abs(np.diff(changes))
+    if 2 * np.count_nonzero(steps == 0) > len(steps):  # half of them are equal beside the kink of a ReLU
+        unit = float(np.min(steps[steps > 0], initial=np.inf)) / 3
+        return (np.nan, np.nan) if np.isinf(unit) else (unit, unit)
+    odd = (rests - rests[::-1]) / 2
+    return tuple(float(_core.noise(np.ascontiguousarray(part))[0]) for part in (rests, odd))
+
+
+def _bend(rho: Array, distance: float) -> tuple[Array, Array]:
+    """Return c of rho(t) + rho(-t) = c t + a t**2 by two of the three distances, and how far the third disagrees."""
+    one, two, three = rho[3] + rho[2], rho[4] + rho[1], rho[5] + rho[0]
+    near, far = (4 * one - two) / (2 * distance), (9 * one - three) / (6 * distance)
+    return np.abs(near), np.abs(near - far)
+
+
+def _next_distance(readings: list[Reading]) -> float:
+    """Return a distance at which the bound may be less, or 0."""
+    reading = readings[-1]
+    quality = reading.quality
+    if min(other.quality for other in readings) <= TARGET:
+        return 0.0
+    if not np.isfinite(reading.bound).all():
+        factor = 2.0**4 if reading.constant else 2.0**-7
+    elif len(readings) == 1 and (reading.rounding > 64 * reading.own).any():
+        factor = 2.0**-7  # what looks like noise may be a kink
+    elif (reading.truncation > reading.rounding / 2).any():  # below, the two stencils differ by noise
+        falls, grows = float(reading.truncation.max()), float(reading.rounding.max())
+        factor = min(max((grows / (SAFETY * falls)) ** 0.2, 2.0**-8), 0.5)
+    elif reading.rounding.any():
+        factor = min(max(quality / TARGET, 2.0), 2.0**6)
+    else:
+        return 0.0
+    wanted = float(np.exp2(np.round(np.log2(min(max(reading.distance * factor, SMALLEST), LARGEST)))))
+    return 0.0 if any(wanted == other.distance for other in readings) else wanted

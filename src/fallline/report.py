@@ -1,0 +1,233 @@
+"""What a check has found: for reading, for notebooks, for programs."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from fallline.causes import Cause
+
+__all__ = ["BlockReport", "EntryReport", "Report"]
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReport:
+    """One array of x.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    verdict : str
+        "right", "wrong", "unclear", or "unseen": its derivatives are too small beside the noise of f.
+    error : float or None
+        Norm of the difference relative to that of the numerical gradient, over the entries looked at; None if none were.
+    power : float or None
+        A relative error of the block above this would have been seen; None where yours is 0.
+    place : str
+        Where it is wrong, in words.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    verdict: str
+    error: float | None = None
+    power: float | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryReport:
+    """One entry whose derivative is wrong.
+
+    Attributes
+    ----------
+    name : str
+        Of the array.
+    index : tuple of int
+    yours, numeric : float
+    tolerance : float
+        How far they may be apart by truncation, noise and rounding.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    yours: float
+    numeric: float
+    tolerance: float
+
+    @property
+    def place(self) -> str:
+        """Return name and index as they are written."""
+        return f"{self.name}[{', '.join(map(str, self.index))}]" if self.index else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a check.
+
+    Attributes
+    ----------
+    verdict : {"pass", "fail", "inconclusive"}
+        "pass": no error above `power`. "fail": the gradient is wrong. "inconclusive": f does not let it be told.
+    reason : str
+        The verdict in one sentence.
+    causes : list of Cause
+        What explains the difference exactly, best first; empty for "cause unknown".
+    blocks : list of BlockReport
+    worst : list of EntryReport
+        The entries with the greatest errors, at most ten.
+    nfev, ngev : int
+        Evaluations of f and of the gradient.
+    power : float
+        A relative error of a block above this would have been seen; NaN if nothing was compared.
+    notes : list of str
+        Kinks, and what about this point may hide mistakes.
+    seed : int or None
+        Of the random directions; None for a generator of the caller's.
+    what : str
+        What was checked: "gradient", "jacobian", ...
+    """
+
+    verdict: Verdict
+    reason: str
+    causes: list[Cause] = field(default_factory=list)
+    blocks: list[BlockReport] = field(default_factory=list)
+    worst: list[EntryReport] = field(default_factory=list)
+    nfev: int = 0
+    ngev: int = 0
+    power: float = math.nan
+    notes: list[str] = field(default_factory=list)
+    seed: int | None = None
+    what: str = "gradient"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is "pass"."""
+        return self.verdict == "pass"
+
+    @property
+    def wrong(self) -> list[str]:
+        """Return the names of the blocks that are wrong."""
+        return [block.name for block in self.blocks if block.verdict == "wrong"]
+
+    def require(self) -> Self:
+        """Return the report if the verdict is "pass".
+
+        Raises
+        ------
+        AssertionError
+            Otherwise. Its text is the report's, and its attribute ``report`` the report.
+        """
+        if not self.passed:
+            error = AssertionError(str(self))
+            error.report = self  # type: ignore[attr-defined]
+            raise error
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything in plain numbers, strings, lists and dicts, ready for JSON; what is not finite is None."""
+        data = {**asdict(self), "passed": self.passed, "wrong": self.wrong}
+        plain: dict[str, Any] = _plain(data)
+        return plain
+
+    def __str__(self) -> str:
+        """Lay the report out for a terminal of 80 columns or so."""
+        lines = [f"{self.what}: {self.verdict.upper()}: {self.reason}."]
+        if self.verdict == "fail":
+            lines += [f"  cause: {cause.text}" for cause in self.causes] or ["  cause: unknown"]
+        else:
+            lines += [f"  {cause.text}" for cause in self.causes]
+        if self.blocks:
+            lines += ["", *_table(*self._block_table())]
+        if self.worst:
+            lines += ["", *_table(*self._entry_table())]
+        lines += ["", *(f"  note: {note}" for note in self.notes)] if self.notes else [""]
+        seed = "" if self.seed is None else f"; seed {self.seed}"
+        return "\n".join([*lines, f"  {_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}"])
+
+    def __repr__(self) -> str:
+        """Show the verdict and its reason."""
+        return f"<Report {self.verdict}: {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        """Lay the report out for a notebook."""
+        colour = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}[self.verdict]
+        parts = [
+            f'<p><strong style="color:{colour}">{self.what}: {self.verdict}</strong>: {html.escape(self.reason)}.</p>',
+            *(f"<p>cause: {html.escape(cause.text)}</p>" for cause in self.causes),
+        ]
+        if self.verdict == "fail" and not self.causes:
+            parts.append("<p>cause: unknown</p>")
+        for rows in ([self._block_table()] if self.blocks else []) + ([self._entry_table()] if self.worst else []):
+            parts.append(_html_table(*rows))
+        parts += [f"<p>note: {html.escape(note)}</p>" for note in self.notes]
+        seed = "" if self.seed is None else f"; seed {self.seed}"
+        parts.append(f"<p><small>{_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}</small></p>")
+        return "\n".join(parts)
+
+    def _block_table(self) -> tuple[list[str], list[list[str]]]:
+        header = ["block", "shape", "verdict", "relative error", "would be seen above", "where"]
+        rows = [
+            [
+                block.name,
+                str(block.shape),
+                block.verdict,
+                "" if block.error is None else f"{block.error:.1e}",
+                "" if block.power is None else f"{block.power:.0e}",
+                block.place,
+            ]
+            for block in self.blocks
+        ]
+        return _without_empty(header, rows)
+
+    def _entry_table(self) -> tuple[list[str], list[list[str]]]:
+        header = ["entry", "yours", "numeric", "difference", "tolerance"]
+        rows = [
+            [
+                entry.place,
+                f"{entry.yours:.9g}",
+                f"{entry.numeric:.9g}",
+                f"{entry.yours - entry.numeric:.2g}",
+                f"{entry.tolerance:.0e}",
+            ]
+            for entry in self.worst
+        ]
+        return header, rows
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def _html_table(header: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,277 @@
+"""Where a variable lives: a number, an array, or a tree of arrays, seen as one flat vector of doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline.trees import leaves, rebuild
+
+__all__ = ["Leaf", "Space"]
+
+Array = npt.NDArray[Any]
+
+_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Leaf:
+    """One number or array of the variable, and its entries in the flat vector.
+
+    Attributes
+    ----------
+    name : str
+        The keys and indices that lead to it, joined by ``/``; ``"0"`` for a variable that is one array.
+    shape : tuple of int
+    dtype : numpy.dtype
+        float32 or float64.
+    is_number : bool
+        It is a plain number, not an array of shape ().
+    start, stop : int
+        Its entries in the flat vector.
+    """
+
+    __slots__ = ("dtype", "is_number", "name", "shape", "start", "stop")
+
+    def __init__(self, name: str, array: Array, is_number: bool, start: int) -> None:
+        self.name, self.shape, self.dtype, self.is_number = name, array.shape, array.dtype, is_number
+        self.start, self.stop = start, start + array.size
+
+    @property
+    def size(self) -> int:
+        """Count its entries."""
+        return self.stop - self.start
+
+    @property
+    def part(self) -> slice:
+        """Return its entries as a slice."""
+        return slice(self.start, self.stop)
+
+    def index(self, entry: int) -> tuple[int, ...]:
+        """Return the index in the array of an entry of the flat vector."""
+        return tuple(int(i) for i in np.unravel_index(entry - self.start, self.shape)) if self.shape else ()
+
+    def of(self, flat: Array) -> Any:
+        """Return this leaf's part of flat vectors (..., size of all) as (..., *shape); floats in its dtype."""
+        array = flat[..., self.part].reshape((*flat.shape[:-1], *self.shape))
+        if self.dtype == np.float32 and flat.dtype == np.float64:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32)
+        return array[()] if self.is_number else array
+
+
+class Space:
+    """The structure of a variable, with a copy of its value.
+
+    Parameters
+    ----------
+    owner : str
+        What messages begin with.
+    x : number, array_like, or tree
+        A list or tuple of plain numbers is an array, as it is for NumPy; one that holds arrays or dicts is a tree.
+
+    Attributes
+    ----------
+    flat : ndarray of float64, shape (size,)
+        The value. Never handed out.
+    leaves : list of Leaf
+    base : ndarray
+        What `_core.call_moved` copies: the array itself, or `flat`.
+    build : callable or None
+        What makes f's argument of such a copy; None where the copy is it.
+    """
+
+    def __init__(self, owner: str, x: Any) -> None:
+        self.tree = _arrays(x)
+        named = list(leaves(self.tree))
+        arrays = [_leaf(f"{owner}({_name(self.tree, name)})", value) for name, value in named]
+        _check_names(owner, [name for name, _ in named])
+        self.leaves: list[Leaf] = []
+        start = 0
+        for (name, value), array in zip(named, arrays, strict=True):
+            self.leaves.append(Leaf(name, array, not isinstance(value, np.ndarray), start))
+            start += array.size
+        self.size = start
+        self.flat = np.concatenate([a.ravel() for a in arrays]).astype(np.float64) if arrays else np.zeros(0)
+        self.is_single = np.concatenate(
+            [np.full(leaf.size, leaf.dtype == np.float32) for leaf in self.leaves] or [np.zeros(0, bool)]
+        )
+        self.has_single = bool(self.is_single.any())
+        self.is_array = isinstance(self.tree, np.ndarray)
+        self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
+        self._by_name = {leaf.name: leaf for leaf in self.leaves}
+        self.build: Callable[[Array], Any] | None = None if self.is_array else self.arrange
+        self.eps = np.where(self.is_single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+
+    def moved(self, flat: Array) -> Space:
+        """Return the same structure at another point, rounded to its dtypes."""
+        other = copy(self)
+        other.flat = self.round(np.array(flat, np.float64))
+        other.base = other.flat.astype(self.base.dtype).reshape(self.base.shape)
+        if not self.is_array:
+            other.build = other.arrange
+        return other
+
+    def arrange(self, flat: Array) -> Any:
+        """Return (..., size) in the variable's structure and dtypes; leading axes stay, and what is complex or text.
+
+        The result may share memory with what was given.
+        """
+        return rebuild(self.tree, lambda name: self._by_name[name].of(flat))
+
+    def fill(self, leaves: list[Any]) -> Any:
+        """Return one object for each leaf in the variable's structure."""
+        return rebuild(self.tree, dict(zip(self._by_name, leaves, strict=True)).__getitem__)
+
+    def round(self, values: Array, index: Any = slice(None)) -> Array:
+        """Return numbers for all entries, or those of `index`, as x's arrays would hold them: float32 ones rounded."""
+        if not self.has_single:
+            return values
+        return np.where(self.is_single[index], values.astype(np.float32).astype(np.float64), values)
+
+    def spread(self, owner: str, tree: Any) -> Array:
+        """Return one number for all entries, or a tree of x's structure, as a flat vector of doubles, or raise."""
+        if isinstance(tree, (int, float, np.number)):
+            return np.full(self.size, _numbers(owner, tree, "iuf"))
+        return self.flatten(owner, tree, "a number or of x's structure")
+
+    def flatten(
+        self, owner: str, tree: Any, what: str = "of x's structure", stacked: bool = False, kinds: str = "iuf"
+    ) -> Array:
+        """Return a tree of x's structure as a flat vector, (size,), or raise.
+
+        With `stacked`, arrays have a leading axis more than those of x, and so has the result.
+        """
+        try:
+            given = dict(_alongside(self.tree, tree, ()))
+        except _OtherStructure:
+            names = [name for name, _ in leaves(_arrays(tree))]
+            raise ValueError(
+                f"{owner}: must be {what}, with {_names(list(self._by_name))}; got {_names(names)}. Pass one entry for "
+                f"each of x."
+            ) from None
+        parts = [np.zeros((1, 0) if stacked else 0)]
+        for leaf in self.leaves:
+            part = _numbers(owner, given[leaf.name], kinds)
+            shape = part.shape[1:] if stacked else part.shape
+            if shape != leaf.shape and not (part.size == leaf.size == 1):
+                raise ValueError(f"{owner}: must be {what}; got shape {shape} where x has {leaf.shape}. Reshape it.")
+            parts.append(part.reshape(-1, leaf.size) if stacked else part.ravel())
+        return np.concatenate(parts[1:] or parts, axis=-1)
+
+    def leaf_of(self, entry: int) -> Leaf:
+        """Return the leaf that an entry of the flat vector belongs to."""
+        return next(leaf for leaf in self.leaves if entry < leaf.stop)
+
+    def place(self, entry: int) -> str:
+        """Say in words where an entry is: ``x[3]`` or ``W1[2, 0]``."""
+        leaf = self.leaf_of(entry)
+        name = "x" if isinstance(self.tree, np.ndarray) or (leaf.is_number and leaf.name == "0") else leaf.name
+        index = leaf.index(entry)
+        return f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
+def _arrays(tree: Any) -> Any:
+    """Return the tree with every list of plain numbers as an array, and numbers as they are."""
+    if isinstance(tree, dict):
+        return {key: _arrays(child) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        if _is_plain(tree):
+            try:
+                return np.asarray(tree)
+            except ValueError:  # rows of different lengths
+                pass
+        children = [_arrays(child) for child in tree]
+        if isinstance(tree, list):
+            return children
+        return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
+    return np.asarray(tree) if np.ndim(tree) and not isinstance(tree, np.ndarray) else tree
+
+
+class _OtherStructure(Exception):
+    """A tree is not of the structure that it should have."""
+
+
+def _alongside(x: Any, tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Yield the name of every leaf of x, and what another tree has in its place."""
+    if isinstance(x, dict):
+        if not isinstance(tree, dict) or set(tree) != set(x):
+            raise _OtherStructure
+        for key, child in x.items():
+            yield from _alongside(child, tree[key], (*path, str(key)))
+    elif isinstance(x, (list, tuple)):
+        if not isinstance(tree, (list, tuple)) or len(tree) != len(x):
+            raise _OtherStructure
+        for i, child in enumerate(x):
+            yield from _alongside(child, tree[i], (*path, str(i)))
+    else:
+        if isinstance(_arrays(tree), (dict, list, tuple)):
+            raise _OtherStructure
+        yield "/".join(path) or "0", tree
+
+
+def _is_plain(tree: Any) -> bool:
+    """Return whether lists hold nothing but numbers, so that NumPy would take them for one array."""
+    if isinstance(tree, (list, tuple)):
+        return not hasattr(tree, "_fields") and all(map(_is_plain, tree))
+    return isinstance(tree, (int, float, complex, np.number, np.bool_))
+
+
+def _name(tree: Any, name: str) -> str:
+    return f"x[{name!r}]" if isinstance(tree, (dict, list, tuple)) else "x"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "") if names else "nothing"
+
+
+def _check_names(owner: str, names: list[str]) -> None:
+    twice = (
+        next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if len(set(names)) < len(names)
+        else None
+    )
+    if twice is not None:
+        raise ValueError(
+            f"{owner}(x): must have a name of its own for every array (keys are joined by '/'); got {twice!r} twice. "
+            f"Rename a key."
+        )
+
+
+def _leaf(owner: str, value: Any) -> Array:
+    """Return a leaf as an array of float32 or float64, or raise."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    if array.dtype not in _KINDS or np.ma.isMaskedArray(value):
+        cure = (
+            "Differentiate by the real and imaginary parts, as two arrays."
+            if array.dtype.kind == "c"
+            else "Convert it, for example with .astype(numpy.float64)."
+        )
+        got = "a masked array" if np.ma.isMaskedArray(value) else _kind(value, array)
+        raise TypeError(f"{owner}: must be float32, float64 or integer numbers; got {got}. {cure}")
+    if not np.isfinite(array).all():
+        first = np.argwhere(~np.isfinite(array))[0].tolist()
+        where = f" at {first}" if first else ""
+        raise ValueError(
+            f"{owner}: must be finite; got {array[tuple(first)]}{where}. Choose a point where f is defined."
+        )
+    return array
+
+
+def _kind(value: Any, array: Array) -> str:
+    return type(value).__name__ if array.dtype == object else str(array.dtype)
+
+
+def _numbers(owner: str, value: Any, kinds: str) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{owner}: must be real numbers; got {_kind(value, array)}. Pass numbers or arrays of floats.")
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
