@@ -1,11 +1,10 @@
 """The error that is reported with a derivative, against the true one, over a zoo of functions of random parameters.
 
-The bound must hold in 99 of 100 cases of every family and method, and still be of use: neither far above the true error of
-smooth functions, nor small where no derivative exists.
+The bound must hold in 99 of 100 cases of every family and method, and still be of use: neither far above the true error
+of smooth functions, nor small where no derivative exists.
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +16,13 @@ import fallline as fl
 METHODS = [
     {"method": "adaptive"},
     {"method": "central"},
-    {"method": "central", "accuracy": 4},
     {"method": "central", "accuracy": 8},
     {"method": "central", "noise": "estimate"},
     {"method": "central", "step": "shi"},
     {"method": "forward", "accuracy": 1},
-    {"method": "forward"},
-    {"method": "forward", "accuracy": 5},
+    {"method": "forward", "accuracy": 3},
 ]
-EACH = 120  # cases of every family and method
+EACH = 100  # cases of every family and method
 
 
 @dataclass
@@ -33,7 +30,31 @@ class Case:
     f: Any
     x: Any
     truth: float
-    power: float = 0.0  # of the true error that is left when the truth itself is known only so well
+
+
+@dataclass
+class Outcome:
+    x: Any
+    truth: float
+    off: float  # the true error
+    error: float  # the reported one
+    status: str
+
+
+def name(options):
+    return " ".join(str(value) for value in options.values())
+
+
+def survey(family, options):
+    """Differentiate functions of a family, the same ones every time."""
+    rng = np.random.default_rng([FAMILIES.index(family), METHODS.index(options)])
+    outcomes = []
+    for _ in range(EACH):
+        case = family(rng)
+        found = fl.derivative(case.f, case.x, full_output=True, **options)
+        off = abs(float(found.value) - case.truth)
+        outcomes.append(Outcome(case.x, case.truth, off, float(found.error), found.status))
+    return outcomes
 
 
 def noise_of(x):
@@ -168,38 +189,77 @@ def near_jump(rng):
 FAMILIES = [smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump]
 
 
-def outcome(case, options):
-    """Return the true error, the reported one, the truth and the status."""
-    found = fl.derivative(case.f, case.x, full_output=True, **options)
-    return abs(float(found.value) - case.truth), float(found.error), abs(case.truth), str(found.status)
+def noisy_kink(rng):
+    level, a = 10.0 ** rng.uniform(-14, -9), 10.0 ** rng.uniform(-2, 2)
+    f, c = smooth_pair(rng)[0], rng.uniform(-2, 2)
+    return lambda t: f(t) + a * abs(t - c) + level * noise_of(t), c, 2 * a
 
 
-def name(options):
-    return " ".join(str(value) for value in options.values())
+def kink(rng):
+    f, c, a, b = smooth_pair(rng)[0], rng.uniform(-2, 2), *10.0 ** rng.uniform(-3, 3, 2)
+    return lambda t: f(t) + (a * (t - c) if t > c else -b * (t - c)), c, a + b
 
 
-def survey(family, options, each=EACH):
-    seed = FAMILIES.index(family) * 100 + METHODS.index(options)
-    rng = np.random.default_rng(seed)
-    return [(case := family(rng), *outcome(case, options)) for _ in range(each)]
+def relu(rng):
+    c, a = rng.choice([0.0, rng.uniform(-2, 2)]), 10.0 ** rng.uniform(-9, 9)
+    return lambda t: a * max(0.0, t - c), c, a
 
 
-if __name__ == "__main__":
-    import sys
-    each = int(sys.argv[1]) if len(sys.argv) > 1 else EACH
-    fams = [f for f in FAMILIES if len(sys.argv) < 3 or f.__name__ in sys.argv[2].split(",")]
-    for family in fams:
-        for options in METHODS:
-            if len(sys.argv) > 3 and name(options) not in sys.argv[3].split(","): continue
-            out = survey(family, options, each)
-            covered = np.mean([t <= e or t <= 4e-16*tr for _, t, e, tr, _ in out])
-            ratio = np.median([e / max(t, 1e-16*tr, 1e-300) for _, t, e, tr, s in out])
-            rel = np.median([t / max(tr, 1e-300) for _, t, e, tr, s in out])
-            relerr = np.median([e / max(tr, 1e-300) for _, t, e, tr, s in out])
-            st = defaultdict(int)
-            for o in out: st[o[4]] += 1
-            print(f"{family.__name__:16} {name(options):22} covered {covered:.4f} err/true {ratio:9.2g} rel true {rel:.1e} rel err {relerr:.1e}", dict(st))
-def failures(famname, **options):
-    fam = next(f for f in FAMILIES if f.__name__ == famname)
-    for case, t, e, tr, s in survey(fam, options, 400):
-        if not (t <= e or t <= 4e-16*tr): print(f"x={case.x!r} truth={case.truth:.6g} true err {t:.3g} reported {e:.3g} {s}", {k: c.cell_contents for k,c in zip(case.f.__code__.co_freevars, case.f.__closure__ or ())}, case.f.__code__.co_firstlineno)
+def jump(rng):
+    f, c, a = smooth_pair(rng)[0], rng.uniform(-2, 2), 10.0 ** rng.uniform(-3, 3)
+    closed = rng.integers(2)
+    return lambda t: f(t) + a * (t > c or (closed and t == c)), c, a
+
+
+def infinite_slope(rng):
+    f, c, a, p = smooth_pair(rng)[0], rng.uniform(-2, 2), 10.0 ** rng.uniform(-1, 3), rng.uniform(0.2, 0.6)
+    return lambda t: f(t) + a * math.copysign(abs(t - c) ** p, t - c), c, a
+
+
+def all_noise(rng):
+    a = 10.0 ** rng.uniform(-6, 6)
+    return lambda t: a * noise_of(t), rng.uniform(-2, 2), a
+
+
+@pytest.mark.parametrize("options", METHODS, ids=lambda options: name(options))
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_errors_are_bounded(family, options):
+    cases = survey(family, options)
+    # The truth is known to a rounding of its own.
+    misses = [(o.x, o.truth, o.off, o.error) for o in cases if not o.off <= o.error + 4e-16 * abs(o.truth)]
+    assert len(misses) <= EACH // 100, misses
+    if family in (smooth, noisy, badly_scaled, near_zero, single):
+        assert sum(o.status == "ok" for o in cases) >= 0.96 * EACH
+    if family is smooth:
+        # A bound must also say something: it is a few times the error itself.
+        ratio = np.median([o.error / max(o.off, 1e-16 * abs(o.truth)) for o in cases])
+        assert ratio < (40 if options["method"] == "adaptive" else 25)
+    if family is smooth and options["method"] == "adaptive":
+        assert np.mean([o.off <= 1e-9 * abs(o.truth) for o in cases]) >= 0.99
+
+
+@pytest.mark.parametrize("options", METHODS, ids=lambda options: name(options))
+@pytest.mark.parametrize("family", [kink, noisy_kink, relu, jump, infinite_slope, all_noise], ids=lambda f: f.__name__)
+def test_where_no_derivative_exists_no_error_is_small(family, options):
+    """The bound is about as wide as the one-sided derivatives are apart, or as f is high. A jump may pass for noise."""
+    rng = np.random.default_rng(METHODS.index(options))
+    for _ in range(10):
+        f, x, width = family(rng)
+        found = fl.derivative(f, x, full_output=True, **options)
+        assert found.error >= width / 4, (x, width, found)
+        assert found.status != "ok" or family in (noisy_kink, jump, infinite_slope, all_noise), (x, width, found)
+
+
+def test_the_errors_of_a_gradient_are_bounded():
+    """The noise of many coordinates is measured along one direction."""
+    rng = np.random.default_rng(5)
+    misses, n = 0, 8
+    for round in range(60):
+        a, b = rng.normal(size=n) * 10.0 ** rng.uniform(-3, 3, n), rng.uniform(0.3, 2.0, n)
+        level = 0 if round % 2 else 10.0 ** rng.uniform(-12, -7)
+        x = rng.uniform(-2, 2, n)
+        f = lambda x, a=a, b=b, level=level: float(a @ np.sin(b * x) + level * noise_of(x.sum()))  # noqa: E731
+        for method in ("central", "forward", "adaptive"):
+            found = fl.gradient(f, x, method=method, full_output=True)
+            misses += int((np.abs(found.value - a * b * np.cos(b * x)) > found.error).sum())
+    assert misses <= 0.01 * 60 * 3 * n

@@ -40,6 +40,7 @@ from fallline.train import Epoch, History, StopTraining, batches, train
 if TYPE_CHECKING:
     from fallline import plot, problems, schedules
     from fallline.check import assert_gradient, check_gradient
+    from fallline.check_maps import check_hvp, check_jacobian, check_products
     from fallline.derivatives import (
         Derivative,
         derivative,
@@ -86,6 +87,9 @@ __all__ = [
     "assert_gradient",
     "batches",
     "check_gradient",
+    "check_hvp",
+    "check_jacobian",
+    "check_products",
     "derivative",
     "directional",
     "get_num_threads",
@@ -109,6 +113,9 @@ _MODULES = ("plot", "problems", "schedules")
 _LATER = {
     "assert_gradient": "check",
     "check_gradient": "check",
+    "check_hvp": "check_maps",
+    "check_jacobian": "check_maps",
+    "check_products": "check_maps",
     "Derivative": "derivatives",
     "derivative": "derivatives",
     "directional": "derivatives",

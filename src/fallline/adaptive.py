@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.lines import Differences, Stencil, power_of_two, real_parts, stencil
+from fallline.lines import Differences, Stencil, by_side, power_of_two, real_parts, stencil
 from fallline.near import look_near
+from fallline.noise import least_noise
 
 __all__ = ["Resolved", "resolve"]
 
@@ -129,9 +130,8 @@ def _ladder(differences: Differences, side: str, rows: Array, h0: Array, noise: 
     """Return what one ladder of steps says about some lines, on the side that the bounds allow."""
     sides, h0 = differences.on(side).fit(power_of_two(h0), rows)
     result: Resolved | None = None
-    for allowed in np.unique(sides):
-        here = np.flatnonzero(sides == allowed)
-        part = _climb(differences, rows[here], str(allowed), h0[here], noise)
+    for allowed, here in by_side(sides):
+        part = _climb(differences, rows[here], allowed, h0[here], noise)
         if result is None:
             result = Resolved.nothing(len(rows), part.value.shape[1])
         result.take(here, part)
@@ -149,26 +149,30 @@ def _climb(differences: Differences, which: Array, side: str, h0: Array, noise: 
     result = Resolved.nothing(len(which), values.shape[3])
     weights = np.zeros((LEVELS, len(with_origin)))
     weights[:, np.isin(with_origin, chosen.nodes)] = chosen.weights[np.argsort(chosen.nodes)]
+    size = np.abs(values).max(axis=2)
+    rise = np.abs(values[:, :, -1] - values[:, :, 0]) / np.ptp(with_origin) / ladder[:, :, None]
+    least = least_noise(differences.function.eps, size, rise * differences.lines.scale[which, None, None])
+    local = np.fmax(noise[which, None], least)
     for row in range(len(which)):
         finite = np.isfinite(values[row]).all(axis=(1, 2))
         first = LEVELS - int(np.argmin(finite[::-1])) if not finite.all() else 0  # from there on all are finite
         if LEVELS - first >= 3:
-            level = noise[which[row]], differences.function.eps / 4
-            _extrapolate(result, row, chosen, weights[first:], values[row, first:], ladder[row, first:], *level)
+            _extrapolate(
+                result, row, chosen, weights[first:], values[row, first:], ladder[row, first:], local[row, first:]
+            )
     if differences.order == 1:
-        _look(differences, result, which, side, ladder[:, -1], np.abs(values).max(axis=(1, 2)), noise)
+        _look(differences, result, which, side, ladder[:, -1], size.max(axis=1), noise)
     return result
 
 
 def _extrapolate(
-    result: Resolved, row: int, chosen: Stencil, weights: Array, values: Array, h: Array, noise: Array, eps: float
+    result: Resolved, row: int, chosen: Stencil, weights: Array, values: Array, h: Array, noise: Array
 ) -> None:
     """Fill in one row of the result from the values (levels, nodes, outputs) of one ladder with steps h."""
     central = bool(chosen.nodes.min() < 0 < chosen.nodes.max())
     by_level = h ** -float(chosen.order)
     slopes = _core.differences(weights, np.ascontiguousarray(values), by_level)
-    size = np.abs(values).max(axis=1)
-    rounding = by_level[:, None] * chosen.norm * WORST * np.fmax(noise, eps * size)
+    rounding = by_level[:, None] * chosen.norm * WORST * noise
     value, error, level = _core.extrapolate(slopes, rounding, 2.0, 2 if central else 1)
     result.value[row], result.step[row] = value, h[level]
     result.error[row] = (SAFETY if central else 2 * SAFETY) * error + 4 * np.finfo(np.float64).eps * np.abs(value)
@@ -176,7 +180,8 @@ def _extrapolate(
     if chosen.order > 1:
         _judge_growth(result, row, slopes, rounding)
     span = values.max(axis=(0, 1)) - values.min(axis=(0, 1))
-    wild = (noise > 0.1 * span) & (noise > 1e-3 * size.max(axis=0))
+    least = noise.min(axis=0)
+    wild = (least > 0.1 * span) & (least > 1e-3 * np.abs(values).max(axis=(0, 1)))
     result.error[row, wild], result.status[row, wild] = np.inf, "unresolved"
 
 

@@ -149,8 +149,8 @@ class _Task:
         if options.full_output:
             error, status = bound_errors(differences, applied, self._noise(differences))
         else:
-            error, status = np.full(applied.value.shape, np.nan), np.full(applied.value.shape, "ok", "<U10")
-        return _Slopes(applied.value, error, np.repeat(applied.step[:, None], error.shape[1], axis=1), status)
+            error, status = (np.broadcast_to(constant, applied.value.shape) for constant in (np.nan, "ok"))
+        return _Slopes(applied.value, error, np.broadcast_to(applied.step[:, None], error.shape), status)
 
     def _complex(self, lines: Lines) -> _Slopes:
         value, h = complex_step(self.function, lines, self.typical, self.rng, self.options.max_memory)
@@ -168,7 +168,7 @@ class _Task:
 
     def _with_eps(self, differences: Differences) -> Applied:
         """Apply the first stencil alone, which tells f's precision; or all, where many cost as little."""
-        eps = differences.lines.eps
+        eps = differences.lines.eps if self.space.has_single else np.array(np.finfo(np.float64).eps)
         h = differences.steps(eps)
         every = np.arange(len(h))
         n_first = len(h) if self.options.vectorized or self.options.workers is not None else 1
@@ -192,9 +192,7 @@ class _Task:
     def _random(self, differences: Differences) -> Differences:
         """Return the same differences along one random direction, of x's scale."""
         line = Lines.random(self.space, self.typical, self.bounds, self.rng)
-        other = Differences(self.function, line, differences.order, 2, "central")
-        other.origin = differences.origin
-        return other
+        return Differences(self.function, line, differences.order, 2, "central")
 
     def _relative_noise(self, differences: Differences) -> Array:
         """Return the noise for every line, relative to how much f varies on the scale of x."""
@@ -250,7 +248,7 @@ class _Task:
         With ``full_output=True`` the status says so.
         """
         found = np.isfinite(slopes.value) & ~np.isposinf(slopes.error)
-        if self.options.full_output or found.shape[1] == 0 or found.any(axis=1).all():
+        if self.options.full_output or found.all() or found.any(axis=1).all():
             return
         line = int(np.argmin(found.any(axis=1)))
         place = f" at {self.space.place(line)}" if len(found) == self.space.size else ""
@@ -736,7 +734,7 @@ def directional(f: Callable[..., Any], x: Any, v: Any, *, options: Options) -> A
     task = _Task("directional", f, x, options)
     direction = task.space.flatten("directional(v)", v)
     if not direction.any():
-        value = np.zeros_like(np.atleast_1d(task.function.at_origin()[0]))
+        value = np.zeros_like(task.function.origin[0])
         return task.answer(_zero_slopes(value), lambda rows: _output(task.function, rows[0]))
     slopes = task.slopes(task.along(direction[None, :]))
     task.refuse_nothing(slopes)

@@ -6,6 +6,7 @@ but for what means "not defined here" in the scalar world (1/0, ``math.log(-1)``
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -158,9 +159,12 @@ class Function:
 
     def outputs(self) -> int:
         """Count f's outputs; evaluates it if that is not known yet."""
-        if self.shape is None:
-            self.at_origin()
-        return math.prod(self.shape or ())
+        return len(self.origin[0]) if self.shape is None else math.prod(self.shape)
+
+    @functools.cached_property
+    def origin(self) -> Array:
+        """f at the variable's value, (1 or more, outputs); evaluated once."""
+        return self.at_origin()
 
     def at_origin(self) -> Array:
         """Evaluate at the variable's value: (1, outputs)."""

@@ -6,7 +6,7 @@ no row moves several, a directional derivative all of them. A stencil is applied
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from fallline import _core
 from fallline.evaluate import Function, Points
 from fallline.space import Space
 
-__all__ = ["Applied", "Differences", "Lines", "Stencil", "power_of_two", "real_parts", "stencil"]
+__all__ = ["Applied", "Differences", "Lines", "Stencil", "by_side", "power_of_two", "real_parts", "stencil"]
 
 Array = npt.NDArray[Any]
 Side = Literal["central", "forward", "backward"]
@@ -70,9 +70,20 @@ def stencil(side: Side, order: int, accuracy: int) -> Stencil:
     return Stencil(order, nodes[used], weights[used], p, constant, float(np.abs(weights).sum()))
 
 
+def by_side(sides: Array) -> Iterator[tuple[str, Array]]:
+    """Yield every side that occurs, and the rows where it does."""
+    rest = np.arange(len(sides))
+    while len(rest):
+        side = sides[rest[0]]
+        here = sides[rest] == side
+        yield str(side), rest[here]
+        rest = rest[~here]
+
+
 def power_of_two(h: Any) -> Array:
     """Round steps to powers of two, so that x + h and h**order are exact wherever they can be."""
-    return np.asarray(np.exp2(np.round(np.log2(h))))
+    fraction, exponent = np.frexp(h)
+    return np.asarray(np.ldexp(1.0, exponent - (fraction < 0.5**0.5)))
 
 
 class Lines:
@@ -94,7 +105,7 @@ class Lines:
     left, right : ndarray
         How far t may go either way within the bounds.
     bounded : bool
-        For some line there is such a limit.
+        There are bounds.
     eps : ndarray
         The spacing, at 1, of the numbers that a line moves.
     """
@@ -107,18 +118,13 @@ class Lines:
         self.index = np.asarray(index, np.intp)
         self.units = np.asarray(units, np.float64)
         self.bounds = bounds
-        at = space.flat[self.index]
-        size = np.abs(self.units)
-        moves = size > 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            up = np.where(self.units > 0, bounds[1][self.index] - at, at - bounds[0][self.index]) / size
-            down = np.where(self.units > 0, at - bounds[0][self.index], bounds[1][self.index] - at) / size
-            reach = np.maximum(np.abs(at), typical[self.index]) / size
-        self.right = self._least(np.where(moves, up, np.inf))
-        self.left = self._least(np.where(moves, down, np.inf))
-        self.scale = self._least(np.where(moves, reach, np.inf))
+        with np.errstate(divide="ignore"):
+            self.scale = self._least(np.maximum(np.abs(space.flat), typical)[self.index] / np.abs(self.units))
         self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
-        self.bounded = bool((np.isfinite(self.left) | np.isfinite(self.right)).any())
+        self.left = self.right = np.full(len(self), np.inf)
+        self.bounded = bool(np.isfinite(bounds).any())
+        if self.bounded:
+            self._measure_room()
         self.eps = -self._least(-space.eps[self.index]) if len(self.index) else np.zeros(len(self))
 
     @classmethod
@@ -135,6 +141,14 @@ class Lines:
     def __len__(self) -> int:
         """Count the lines."""
         return len(self.starts) - 1
+
+    def _measure_room(self) -> None:
+        at, units = self.space.flat[self.index], self.units
+        above, below = self.bounds[1][self.index] - at, at - self.bounds[0][self.index]
+        moves, up = units != 0, units > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            right, left = np.where(up, above, below) / np.abs(units), np.where(up, below, above) / np.abs(units)
+        self.right, self.left = (self._least(np.where(moves, room, np.inf)) for room in (right, left))
 
     def _least(self, values: Array) -> Array:
         if len(values) == len(self):
@@ -172,8 +186,9 @@ class Lines:
         """
         if self.is_coordinates:
             index = self.index[which]
-            moved = self._inside(self.space.flat[index][:, None] + t * self.units[which, None], index[:, None])
-            taken = (moved - self.space.flat[index][:, None]) / self.units[which, None]
+            at, units = self.space.flat[index][:, None], self.units[which, None]
+            moved = self._inside(at + t * units, index[:, None])
+            taken = (moved - at) / units
             return Points.single(np.repeat(index, t.shape[1]), moved), taken
         counts = np.diff(self.starts)[which]
         slots = np.concatenate([np.arange(self.starts[line], self.starts[line + 1]) for line in which for _ in t[0]])
@@ -185,6 +200,8 @@ class Lines:
 
     def _inside(self, values: Array, index: Array) -> Array:
         values = self.space.round(values, index)
+        if not self.bounded:
+            return values
         return np.clip(values, self.bounds[0][index], self.bounds[1][index])
 
 
@@ -230,7 +247,6 @@ class Differences:
 
     def __init__(self, function: Function, lines: Lines, order: int, accuracy: int, side: Side) -> None:
         self.function, self.lines, self.order, self.accuracy, self.side = function, lines, order, accuracy, side
-        self.origin: Array | None = None  # f(x), once it is needed
 
     def stencil(self, side: str) -> Stencil:
         """Return the stencil for one side, of the same order and accuracy."""
@@ -241,10 +257,9 @@ class Differences:
         return power_of_two(self.lines.scale * self.stencil(self.side).step(relative_noise))
 
     def f0(self, which: Array) -> Array:
-        """Return f at x for some lines, (lines or 1, outputs); evaluated once."""
-        if self.origin is None:
-            self.origin = self.function.at_origin()
-        return self.origin[which] if len(self.origin) > 1 else self.origin
+        """Return f at x for some lines, (lines or 1, outputs)."""
+        origin = self.function.origin
+        return origin[which] if len(origin) > 1 else origin
 
     def fit(self, h: Array, which: Array) -> tuple[Array, Array]:
         """Return sides and steps that stay within the bounds."""
@@ -275,11 +290,14 @@ class Differences:
     def __call__(self, h: Array, which: Array | None = None) -> Applied:
         """Apply the stencils with steps h to all lines, or some of them, retreating from where f is not finite."""
         which = np.arange(len(self.lines)) if which is None else which
-        sides, h = self.fit(h, which)
-        result = self._apply(which, sides, h)
+        result = self.plain(h, which)
         if not np.isfinite(result.value).all():
-            self._retreat(result, which, h)
+            self._retreat(result, which, result.step)
         return result
+
+    def plain(self, h: Array, which: Array) -> Applied:
+        """Apply the stencils with steps h to some lines, where the bounds allow, without retreating."""
+        return self._apply(which, *self.fit(h, which))
 
     def _bad(self, applied: Applied, which: Array) -> Array:
         """Return the rows that lack an output which is finite at x."""
@@ -315,27 +333,24 @@ class Differences:
 
     def on(self, side: str) -> Differences:
         """Return the same with another preferred side."""
-        other = Differences(self.function, self.lines, self.order, self.accuracy, side)  # type: ignore[arg-type]
-        other.origin = self.origin
-        return other
+        return Differences(self.function, self.lines, self.order, self.accuracy, side)  # type: ignore[arg-type]
 
     def _at(self, side: str, h: Array, which: Array) -> Applied:
         """Apply the stencils of a wanted side where the bounds allow it, else of what they do."""
         return self._apply(which, *self.on(side).fit(h, which))
 
     def _apply(self, which: Array, sides: Array, h: Array) -> Applied:
-        n_lines = len(which)
-        result: Applied | None = None
-        for side in np.unique(sides):
-            rows = np.flatnonzero(sides == side)
-            value, size = self._one_side(which[rows], self.stencil(str(side)), h[rows])
-            if result is None:
-                shape = (n_lines, value.shape[1])
-                result = Applied(np.empty(shape, value.dtype), h.copy(), sides.astype("<U8"), np.empty(shape))
+        parts = [(rows, *self._one_side(which[rows], self.stencil(side), h[rows])) for side, rows in by_side(sides)]
+        if len(parts) == 1:
+            _, value, size = parts[0]
+            return Applied(value, h, sides, size)
+        outputs = max((value.shape[1] for _, value, _ in parts), default=1)
+        result = Applied(
+            np.empty((len(which), outputs), np.result_type(float, *(value for _, value, _ in parts))),
+            h, sides, np.empty((len(which), outputs)),
+        )  # fmt: skip
+        for rows, value, size in parts:
             result.value[rows], result.size[rows] = value, size
-        if result is None:
-            empty = np.zeros((0, 1))
-            return Applied(empty, h, sides, empty)
         return result
 
     def _one_side(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
@@ -360,7 +375,8 @@ class Differences:
     def _weights(self, chosen: Stencil, reached: Array) -> Array:
         """Return the weights for the nodes really reached: the stencil's own, but where x + h had to be rounded."""
         weights = np.tile(chosen.weights, (len(reached), 1))
-        for row in np.flatnonzero((reached != chosen.nodes).any(axis=1)):
+        rounded = reached != chosen.nodes
+        for row in np.flatnonzero(rounded.any(axis=1)) if rounded.any() else ():
             if len(np.unique(reached[row])) == len(chosen.nodes):
                 weights[row] = _core.stencil(self.order, np.ascontiguousarray(reached[row]))
             else:

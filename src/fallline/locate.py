@@ -1,7 +1,7 @@
 """Where a gradient is wrong: which block, which slab, which entry, in few directional derivatives.
 
-The residual is linear in the direction: r(v) = E . v, with E numeric less yours. So if one entry is wrong, a direction and the
-same direction times a ramp give its index as their ratio; and if not, parts of the direction tell the parts of E.
+The residual is linear in the direction: r(v) = E . v, with E numeric less yours. So if one entry is wrong, a direction
+and the same direction times a ramp give its index as their ratio; if not, parts of the direction tell the parts of E.
 """
 
 from __future__ import annotations
@@ -12,43 +12,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fallline.probes import Line, MatrixSlope, Probe, Reading
-from fallline.space import Leaf, Space
+from fallline.probes import Line, Reading
+from fallline.site import Site
+from fallline.space import Leaf
 
-__all__ = ["Entries", "Site", "choose_entries", "describe_mask", "find_single", "measure_entries", "wrong_leaves"]
+__all__ = [
+    "Entries",
+    "choose_entries",
+    "describe_mask",
+    "explained_by",
+    "find_single",
+    "measure_entries",
+    "single_entry",
+    "wrong_leaves",
+]
 
 Array = npt.NDArray[np.float64]
 
 FEW = 24  # entries that are simply all looked at
-WIDEST = 3.0  # entries about the index that two directions tell, of which one may be it
 SAMPLED = 400  # entries of a large block
 LINES = 3  # whole rows, columns, ... of a large block
 NAMED = 16  # blocks that are asked one by one
-
-
-@dataclass(slots=True)
-class Site:
-    """A point at which the gradient is compared.
-
-    Attributes
-    ----------
-    probe : Probe
-    slope : MatrixSlope
-        Yours there.
-    scales : ndarray, shape (size,)
-        How far an entry moves per unit of t.
-    gradient : ndarray, shape (size,)
-    """
-
-    probe: Probe
-    slope: MatrixSlope
-    scales: Array
-    gradient: Array
-
-    @property
-    def space(self) -> Space:
-        """Return the structure of x."""
-        return self.probe.space
 
 
 @dataclass(slots=True)
@@ -59,8 +43,8 @@ class Entries:
     ----------
     index : ndarray of int
     numeric, error : ndarray
-        The error includes the rounding of yours. At a kink at which yours is between the one-sided derivatives, numeric is
-        yours.
+        The error includes the rounding of yours. At a kink at which yours is between the one-sided derivatives, numeric
+        is yours.
     at_kink, wrong : ndarray of bool
     """
 
@@ -71,35 +55,48 @@ class Entries:
     wrong: npt.NDArray[np.bool_]
 
 
-def find_single(site: Site, reading: Reading) -> int | None:
-    """Return the entry that alone explains the residual of a reading, or None.
+def find_single(site: Site, reading: Reading) -> Reading | None:
+    """Return a reading of the one entry that alone explains the residual of a reading, or None.
 
-    Two more directions are enough: the line weighted by a ramp, and the entry itself, to be sure.
+    Two more directions are enough: the line weighted by a ramp, whose residual tells the index, and the entry itself.
     """
     line, n = reading.line, len(reading.line.index)
     if n <= FEW:
         return None
-    ramp = np.arange(1, n + 1) / n
-    weighted = site.probe.read(site.slope, line.weighted(ramp), reading.distance)
+    weighted = site.probe.read(site.slope, line.weighted(np.arange(1, n + 1) / n), reading.distance)
     whole, part = float(reading.residual[0]), float(weighted.residual[0])
     where = n * part / whole - 1
     blur = n * float(weighted.bound[0] + reading.bound[0] * min(abs(part / whole), 1)) / abs(whole)
-    if not -1 < where < n or blur > n / 8:
+    if not -1 < where < n or not blur < n / 8:
         return None
-    candidates = np.arange(max(0, round(where - blur)), min(n - 1, round(where + blur)) + 1)
-    if len(candidates) > WIDEST:  # too many: once more, with a ramp over these alone
-        inside = site.probe.read(site.slope, line.part(candidates), reading.distance)
-        return find_single(site, inside) if _explains(inside, reading) and len(candidates) < n / 2 else None
-    for candidate in sorted(candidates, key=lambda i: abs(i - where)):
-        alone = site.probe.read(site.slope, line.part(np.array([candidate])), reading.distance)
-        if _explains(alone, reading):
-            return int(line.index[candidate])
-    return None
+    guess = min(max(round(where), 0), n - 1)
+    alone = site.probe.read(site.slope, line.part(np.array([guess])), reading.distance)
+    if _explains(alone, reading):
+        return alone
+    near = np.arange(max(0, round(where - blur)), min(n - 1, round(where + blur)) + 1)
+    if len(near) < 2:
+        return None
+    inside = site.probe.read(site.slope, line.part(near), reading.distance)
+    if not _explains(inside, reading):
+        return None
+    if len(near) > FEW:
+        return find_single(site, inside)  # a ramp over these alone
+    each = (site.probe.read(site.slope, line.part(np.array([i])), reading.distance) for i in near if i != guess)
+    return next((alone for alone in each if _explains(alone, reading)), None)
+
+
+def explained_by(alone: Reading, other: Reading) -> bool:
+    """Tell whether what one entry lacks is all that another direction finds."""
+    entry = np.searchsorted(other.line.index, alone.line.index[0])
+    expected = alone.residual * other.line.units[entry] / alone.line.units[0]
+    allowed = other.bound + alone.bound * abs(other.line.units[entry] / alone.line.units[0])
+    return bool((np.abs(other.residual - expected) <= allowed).all())
 
 
 def _explains(part: Reading, whole: Reading) -> bool:
     """Tell whether the residual of a part of a line is all of the line's."""
-    return bool((np.abs(part.residual - whole.residual) <= part.bound + whole.bound).all())
+    allowed = part.bound + whole.bound
+    return bool(np.isfinite(allowed).all() and (np.abs(part.residual - whole.residual) <= allowed).all())
 
 
 def wrong_leaves(site: Site, line: Line) -> list[tuple[Leaf, str, Reading]]:
@@ -133,7 +130,7 @@ def wrong_leaves(site: Site, line: Line) -> list[tuple[Leaf, str, Reading]]:
 
 
 def choose_entries(leaf: Leaf, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Return the entries of a block to look at: all of a small one; some whole lines along every axis, and others, else."""
+    """Return the entries of a block to look at: all of a small one, else some lines along every axis, and others."""
     if leaf.size <= 4 * SAMPLED:
         return np.arange(leaf.start, leaf.stop)
     chosen = [rng.choice(leaf.size, SAMPLED, replace=False)]
@@ -163,6 +160,13 @@ def measure_entries(site: Site, index: npt.NDArray[np.intp]) -> Entries:
         entries.numeric[k] = site.gradient[entry] if entries.at_kink[k] else reading.numeric[0] / scale
         entries.error[k] = reading.bound[0] / scale
     return entries
+
+
+def single_entry(site: Site, alone: Reading) -> Entries:
+    """Return what a reading of one entry says, which is known to be wrong."""
+    index, scale = alone.line.index, alone.line.units
+    yes, no = np.ones(1, bool), np.zeros(1, bool)
+    return Entries(index, site.gradient[index] + alone.residual / scale, alone.bound / np.abs(scale), no, yes)
 
 
 def describe_mask(wrong: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> str:

@@ -14,8 +14,9 @@ __all__ = ["as_native"]
 def as_native(owner: str, f: Any) -> _core.Native | None:
     """Return f as a native function if it is one, or None; or raise if its signature is another."""
     if type(f).__name__ == "LowLevelCallable" and isinstance(f, tuple):  # scipy's, without importing it
-        _check_signature(owner, _core.capsule_name(f[0]) or "none")
-        return _core.Native(f[0], f)
+        capsule = tuple.__getitem__(f, 0)
+        _check_signature(owner, _core.capsule_name(capsule) or "none")
+        return _core.Native(capsule, f)
     if type(f).__name__ == "CFunc" and hasattr(f, "ctypes"):  # numba's
         return as_native(owner, f.ctypes)
     ctypes = sys.modules.get("ctypes")  # whoever has such a function has imported it

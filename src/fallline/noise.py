@@ -10,21 +10,32 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.lines import Differences, Lines, power_of_two
 
-__all__ = ["measure_noise", "roundoff", "shi_steps"]
+__all__ = ["least_noise", "measure_noise", "shi_steps"]
 
 Array = npt.NDArray[Any]
 
 POINTS = 7
 DISTANCES = (2.0**-13, 2.0**-20, 2.0**-27, 2.0**-34)  # relative to the scale of the line
+ODD = 1.0737  # times a power of two, a number of many digits
 _NODES = np.arange(POINTS, dtype=np.float64) - POINTS // 2
 
 # Shi, Xie, Xuan & Nocedal (2022), section 3
 SHI_LOW, SHI_HIGH, SHI_RATIO, SHI_TRIES = 1.5, 6.0, 3.0, 20
 
 
-def roundoff(eps: float, size: Any) -> Any:
-    """Return the error of a value that was rounded a few times, by its size."""
-    return eps * np.asarray(size)
+def least_noise(eps: float, size: Array, rise: Array) -> Array:
+    """Return what rounding makes of a value, at least: of itself, and of what it is computed from.
+
+    Parameters
+    ----------
+    eps : float
+        Of f's numbers.
+    size : ndarray
+        The magnitude of f.
+    rise : ndarray
+        The magnitude of its derivative, times that of x: 1 - x has lost digits near x = 1 that log(1 - x) shows.
+    """
+    return np.asarray(eps * np.fmax(size / 4, rise / 8))
 
 
 def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array]:
@@ -51,7 +62,7 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
     noise: Array | None = None
     size, sure = np.zeros(0), np.zeros(0, bool)
     for distance in DISTANCES:
-        h = _step_within(lines, line, float(power_of_two(scale * distance)))
+        h = _distance(lines, line, scale * distance)
         if h < 2 * lines.eps[line] * scale:
             break
         values = differences.values(np.array([line]), _nodes_within(lines, line, h), np.array([h]))[0][0]
@@ -59,7 +70,7 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
             noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
             sure = np.zeros(values.shape[1], bool)
         size = np.fmax(size, np.abs(values).max(axis=0))
-        rounding = roundoff(differences.function.eps, size)
+        rounding = differences.function.eps * size
         for output in np.flatnonzero(~sure):
             noise[output], sure[output] = _narrower(values[:, output], noise[output], rounding[output], size[output])
         if sure.all():
@@ -67,7 +78,7 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
     if noise is None:
         size = np.abs(differences.f0(np.array([line]))[0])
         noise = np.zeros(len(size))
-    return np.fmax(noise, roundoff(differences.function.eps, size) / 4), size
+    return np.fmax(noise, differences.function.eps / 4 * size), size
 
 
 def _narrower(values: Array, before: float, rounding: float, size: float) -> tuple[float, bool]:
@@ -84,10 +95,14 @@ def _narrower(values: Array, before: float, rounding: float, size: float) -> tup
     return level, bool(level > before / 16)
 
 
-def _step_within(lines: Lines, line: int, h: float) -> float:
-    """Return a distance of nodes for which there is room on one side."""
+def _distance(lines: Lines, line: int, wanted: float) -> float:
+    """Return a distance of nodes for which there is room on one side.
+
+    It is a multiple of x's spacing, so that x + h is exact, of many digits: at a power of two rounding has patterns.
+    """
     room = max(lines.left[line], lines.right[line]) / (POINTS - 1)
-    return h if h <= room else float(np.exp2(np.floor(np.log2(room)))) if room > 0 else 0.0
+    spacing = float(np.exp2(np.floor(np.log2(lines.eps[line] * lines.scale[line]))))
+    return float(np.floor(min(ODD * wanted, room) / spacing)) * spacing
 
 
 def _nodes_within(lines: Lines, line: int, h: float) -> Array:
@@ -138,6 +153,7 @@ def shi_steps(differences: Differences, noise: Array) -> Array:
     h = np.minimum(differences.steps(relative), lines.scale)
     first = differences(h)
     stays = (first.side == differences.fit(h, np.arange(len(h)))[0]) & (first.step >= h / 2)
+    least = 4 * lines.eps * lines.scale
     low, high = np.zeros(len(lines)), np.full(len(lines), np.inf)
     active = np.flatnonzero(stays)
     for _ in range(SHI_TRIES):
@@ -146,18 +162,18 @@ def shi_steps(differences: Differences, noise: Array) -> Array:
         ratio = _shi_ratio(differences, h, active, noise[active] if len(noise) > 1 else noise)
         small, large = ratio < SHI_LOW, ratio > SHI_HIGH
         low[active[small]], high[active[large]] = h[active[small]], h[active[large]]
-        at_end = small & (h[active] >= lines.scale[active])
+        at_end = (small & (h[active] >= lines.scale[active])) | (large & (h[active] <= least[active]))
         active = active[(small | large) & ~at_end]
         bracketed = np.isfinite(high[active]) & (low[active] > 0)
         with np.errstate(invalid="ignore"):
             middle = np.sqrt(low[active] * high[active])
         wider = np.where(np.isinf(high[active]), h[active] * 4, h[active] / 4)
-        h[active] = np.minimum(np.where(bracketed, middle, wider), lines.scale[active])
+        h[active] = np.clip(np.where(bracketed, middle, wider), least[active], lines.scale[active])
     return power_of_two(h)
 
 
 def _shi_ratio(differences: Differences, h: Array, which: Array, noise: Array) -> Array:
-    near, far = differences(h[which], which), differences(SHI_RATIO * h[which], which)
+    near, far = differences.plain(h[which], which), differences.plain(SHI_RATIO * h[which], which)
     order = differences.order
     norm = differences.stencil(differences.side).norm * (1 + SHI_RATIO**-order)
     spread = np.abs(near.value - far.value) * (h[which] ** order)[:, None] / norm

@@ -1,7 +1,7 @@
-"""Before any derivative is compared: are f and its gradient functions of x at all?
+"""What is asked before any derivative is compared: whether f and its gradient are functions of x at all.
 
-x and the arguments must come back unchanged, calls must repeat, the gradient must have x's structure and finite numbers, must
-not depend on what was called before, and must not be overwritten by the next call.
+x and the arguments must come back unchanged, and calls must repeat. The gradient must have x's structure and finite
+numbers, must not depend on what was called before, and must not be overwritten by the next call.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class Calls:
     def _pair(self, result: Any) -> tuple[Any, Any]:
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise TypeError(
-                f"{self.owner}(f): must return (value, gradient) if df=True; got {type(result).__name__}. Return both, or "
-                f"pass the gradient as df."
+                f"{self.owner}(f): must return (value, gradient) if df=True; got {type(result).__name__}. Return both, "
+                f"or pass the gradient as df."
             )
         return result[0], result[1]
 
@@ -114,7 +114,7 @@ class Calls:
             self.changed.append(text)
 
     def flatten(self, result: Any) -> tuple[Array, float]:
-        """Return a gradient as a flat vector of doubles (a copy), and the eps of its precision; or raise `Misshapen`."""
+        """Return a gradient as a flat vector of doubles, a copy, and its precision's eps; or raise `Misshapen`."""
         given = dict(leaves(result)) if not self.space.is_array else {self.space.leaves[0].name: result}
         expected = [leaf.name for leaf in self.space.leaves]
         if isinstance(result, (list, tuple)) and self.space.is_array:
@@ -130,8 +130,8 @@ class Calls:
             array = np.asarray(given[leaf.name])
             if array.dtype.kind not in "iufb":
                 raise TypeError(
-                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {leaf.name!r}. Return arrays of "
-                    f"floats in x's structure."
+                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {leaf.name!r}. Return arrays "
+                    f"of floats in x's structure."
                 )
             if array.shape != leaf.shape and not (array.size == leaf.size == 1):
                 raise _misshapen(leaf.name, array.shape, leaf.shape, self.args)
@@ -236,7 +236,7 @@ def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Prefl
     calls.value(nearby)
     after, _ = calls.flatten(calls.gradient(flat))
     if not _same(g, after):
-        text = "the gradient at x differs after f was called at another point: it uses what the last call of f left behind."
+        text = "after f was called at another point, df(x) differs: it uses what the last call of f left behind."
         return result.stop("fail", "the gradient depends on the last call of f", cause(27, text))
     before = calls.flatten(kept)[0]
     calls.gradient(nearby)
@@ -255,5 +255,7 @@ def _same(a: Array, b: Array) -> bool:
 
 def _unrepeated(first: Array, second: Array) -> Cause:
     if _same(2 * first, second):
-        return cause(28, "called twice at the same x, df returns twice as much: its buffer is not set to 0 before it adds.")
+        return cause(
+            28, "called twice at the same x, df returns twice as much: its buffer is not set to 0 before it adds."
+        )
     return cause(34, "called twice at the same x, df returns two different gradients: it is not deterministic.")

@@ -35,8 +35,13 @@ TARGET = 1e-8  # with a bound this small beside yours, no better distance is loo
 SAFETY = 4.0  # on the truncation: two stencils may agree by chance
 WORST = 5.0  # standard deviations of noise
 SUMMANDS = 32.0  # how much larger than the result the terms may be that yours was summed from
+FINE = 64.0  # noise of so many roundings is that of floating point
 AT_ONCE = 2**21  # numbers held for points
-CONFIRM = (0.37, 0.11, 2.7)  # other distances for a second look: no powers of two, so that no rounding repeats itself
+NEARER, FARTHER = (
+    (0.37, 0.11, 2.7),
+    (10.7, 0.37, 0.11),
+)  # distances for a second look; no powers of two, so that rounding
+# does not repeat itself
 
 STEPS = {
     "central": np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]),
@@ -116,15 +121,15 @@ class Reading:
         By how much noise in f is multiplied in the residual.
     whole, odd : ndarray
         Noise found in the values, and in their odd part, which has no kink at x. NaN where nothing was found, infinite
-        where the values vary by more than noise would.
+        where this distance tells nothing.
     bend, bend_error : ndarray
         c as two of the distances tell it, and how far the third disagrees; 0 where it was not looked for.
     size : ndarray
         Of yours along such lines: what the residual is to be compared with.
     noise : ndarray
         Standard deviation of the error of a value; set once all readings along the line have been made.
-    constant, finite : bool
-        f did not change; f was finite.
+    constant, finite, wild : bool
+        f did not change; f was finite; the values vary by so much that it cannot be called noise.
     """
 
     line: Line
@@ -143,6 +148,7 @@ class Reading:
     noise: Array
     constant: bool
     finite: bool
+    wild: bool
 
     @property
     def rounding(self) -> Array:
@@ -188,7 +194,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What readings along one line say of yours: "right", "wrong", "kink" (right, as one of many), "wrong at kink", "unclear"."""
+    """What readings along one line say of yours.
+
+    `finding` is "right", "wrong", "kink" (right, as one of many), "wrong at kink" or "unclear"; `reading` is the best.
+    """
 
     finding: str
     reading: Reading
@@ -237,13 +246,18 @@ class Probe:
         best = _select(readings)
         if not np.isfinite(best.bound).all():
             return Judgement("unclear", best)
-        for factor in (*CONFIRM, None):
+        noisy = (best.rounding > best.own + SAFETY * best.truncation).all() and best.distance < LARGEST / FARTHER[0]
+        for factor in (*(FARTHER if noisy else NEARER), None):
             if best.is_right and not best.has_kink:
                 return Judgement("right", best)
             if best.has_kink and any(_same_kink(best, other) for other in readings):
                 return Judgement("wrong at kink" if best.is_wrong else "kink", best)
             if best.is_wrong and any(other.is_wrong and _agree(best, other) for other in readings if other is not best):
-                return Judgement("wrong at kink" if best.has_kink else "wrong", best)
+                if best.has_kink:
+                    return Judgement("wrong at kink", best)
+                from_afar = [other for other in readings if other.is_right and _contradict(best, other)]
+                # f rounds its values, and follows yours as far as they can tell
+                return Judgement("right", min(from_afar, key=_rank)) if from_afar else Judgement("wrong", best)
             if factor is not None:
                 readings.append(self.read(slope, line, best.distance * factor))
                 self.settle(readings)
@@ -277,7 +291,7 @@ class Probe:
         whole, odd = self._levels(STEPS[side], change, rho, finite)
         bend, bend_error = _bend(rho, distance) if is_central else (np.zeros(len(size)), np.zeros(len(size)))
         constant = bool((change == 0).all())
-        if constant and distance < LARGEST and np.abs(along).max(initial=0.0) > np.abs(self.value).max() * 2.0**-50:
+        if constant and distance < LARGEST and not self._is_fine() and np.abs(along).max(initial=0.0) > 0:
             whole = np.full(len(size), np.inf)  # it should have changed: a larger distance may show how
         return Reading(
             line=line,
@@ -296,6 +310,7 @@ class Probe:
             noise=np.fmax(self._rounding(change), whole),
             constant=constant,
             finite=bool(finite.all()),
+            wild=bool((odd > WILD * 4 / self.function.eps * self._rounding(change)).any()),
         )
 
     def settle(self, readings: list[Reading]) -> None:
@@ -314,10 +329,6 @@ class Probe:
             if self.given_noise is not None:
                 seen = np.full(len(floor), self.given_noise)
             reading.noise = np.where(np.isinf(reading.whole), np.inf, np.fmax(np.nan_to_num(seen, posinf=0.0), floor))
-
-    def _rounding(self, change: Array) -> Array:
-        """Return what rounding f makes, at least."""
-        return np.asarray(self.function.eps * (np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)) / 4)
 
     def _side(self, line: Line, distance: float, side: str) -> str:
         """Return the wanted side, or another one where the bounds leave more room."""
@@ -345,21 +356,25 @@ class Probe:
             along.append(slope.along(line, some, rows - at))
         return np.concatenate(values), np.concatenate(along)
 
+    def _is_fine(self) -> bool:
+        """Tell whether f is known to follow small changes: what then is constant is so."""
+        rounding = self.function.eps * np.abs(self.value)
+        return bool(((self.noise > 0) & (self.noise <= FINE * rounding)).all())
+
     def _rounding(self, change: Array) -> Array:
         """Return what rounding f makes, at least."""
-        return self.function.eps * (np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)) / 4
+        size = np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)
+        return np.asarray(self.function.eps * size / 4)
 
     def _levels(self, steps: Array, change: Array, rho: Array, finite: Array) -> tuple[Array, Array]:
-        """Return the noise in the values and in their odd part; infinite where they vary by more than noise would."""
-        rounding = self._rounding(change)
+        """Return the noise in the values and in their odd part; infinite where they are not finite."""
         order = np.argsort(np.append(steps, 0.0))
-        zero = np.zeros((1, len(rounding)))
+        zero = np.zeros((1, len(finite)))
         changes, rests = (np.vstack([part, zero])[order] for part in (change, rho))
-        whole, odd = np.full(len(rounding), np.nan), np.full(len(rounding), np.nan)
+        whole, odd = np.full(len(finite), np.nan), np.full(len(finite), np.nan)
         for j in np.flatnonzero(finite):
             whole[j], odd[j] = _level(changes[:, j], rests[:, j])
-        odd_is_wild = odd > rounding * (4 * WILD / self.function.eps)
-        return np.where(~finite | odd_is_wild, np.inf, whole), np.where(odd_is_wild, np.nan, odd)
+        return np.where(finite, whole, np.inf), odd
 
 
 def _rank(reading: Reading) -> tuple[float, float]:
@@ -368,20 +383,24 @@ def _rank(reading: Reading) -> tuple[float, float]:
 
 
 def _select(readings: list[Reading]) -> Reading:
-    """Return the best reading that no nearer one contradicts: waves that look like noise from afar do not do so nearby."""
+    """Return the best reading that no nearer one contradicts: from afar, waves may look like noise."""
     ranked = sorted(readings, key=_rank)
     for reading in ranked:
-        nearer = (other for other in readings if other.distance < reading.distance)
-        if not any((np.abs(other.residual - reading.residual) > other.bound + reading.bound).any() for other in nearer):
+        if not any(_contradict(other, reading) for other in readings if other.distance < reading.distance):
             return reading
     return ranked[0]
+
+
+def _contradict(a: Reading, b: Reading) -> bool:
+    return bool((np.abs(a.residual - b.residual) > a.bound + b.bound).any())
 
 
 def _same_bend(a: Reading, b: Reading) -> Array:
     """Tell where two readings at very different distances find the same kink; noise bends like 1/distance."""
     far = max(a.distance, b.distance) > 4 * min(a.distance, b.distance)
-    sure = (a.bend_error < a.bend / 8) & (b.bend_error < b.bend / 8) & (np.abs(a.bend - b.bend) < np.fmax(a.bend, b.bend) / 8)
-    return sure & far
+    least = np.fmin(a.bend, b.bend) / 8
+    sure = (a.bend_error < least) & (b.bend_error < least) & (np.abs(a.bend - b.bend) < least)
+    return np.asarray(sure & far)
 
 
 def _same_kink(best: Reading, other: Reading) -> bool:
@@ -389,7 +408,9 @@ def _same_kink(best: Reading, other: Reading) -> bool:
     if other.distance >= best.distance:
         return False
     bent = best.bend > 3 * best.kink_error
-    near = np.abs(best.bend - other.bend) <= best.bend / 100 + best.kink_error + np.fmin(other.kink_error, best.bend / 4)
+    near = np.abs(best.bend - other.bend) <= best.bend / 100 + best.kink_error + np.fmin(
+        other.kink_error, best.bend / 4
+    )
     return bool((near | ~bent).all())
 
 
@@ -410,7 +431,8 @@ def _level(changes: Array, rests: Array) -> tuple[float, float]:
         unit = float(np.min(steps[steps > 0], initial=np.inf)) / 3
         return (np.nan, np.nan) if np.isinf(unit) else (unit, unit)
     odd = (rests - rests[::-1]) / 2
-    return tuple(float(_core.noise(np.ascontiguousarray(part))[0]) for part in (rests, odd))
+    whole, part = (_core.noise(np.ascontiguousarray(rest))[0] for rest in (rests, odd))
+    return whole, part
 
 
 def _bend(rho: Array, distance: float) -> tuple[Array, Array]:
@@ -426,7 +448,7 @@ def _next_distance(readings: list[Reading]) -> float:
     quality = reading.quality
     if min(other.quality for other in readings) <= TARGET:
         return 0.0
-    if not np.isfinite(reading.bound).all():
+    if not np.isfinite(reading.bound).all() or reading.wild:
         factor = 2.0**4 if reading.constant else 2.0**-7
     elif len(readings) == 1 and (reading.rounding > 64 * reading.own).any():
         factor = 2.0**-7  # what looks like noise may be a kink

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from fallline.causes import Cause
@@ -25,7 +25,7 @@ class BlockReport:
     verdict : str
         "right", "wrong", "unclear", or "unseen": its derivatives are too small beside the noise of f.
     error : float or None
-        Norm of the difference relative to that of the numerical gradient, over the entries looked at; None if none were.
+        Norm of the difference relative to that of the numerical gradient, over the entries looked at, if any were.
     power : float or None
         A relative error of the block above this would have been seen; None where yours is 0.
     place : str
@@ -38,6 +38,10 @@ class BlockReport:
     error: float | None = None
     power: float | None = None
     place: str = ""
+
+    def with_power(self, power: float | None) -> BlockReport:
+        """Return the same with the power."""
+        return replace(self, power=power)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +167,13 @@ class Report:
         ]
         if self.verdict == "fail" and not self.causes:
             parts.append("<p>cause: unknown</p>")
-        for rows in ([self._block_table()] if self.blocks else []) + ([self._entry_table()] if self.worst else []):
-            parts.append(_html_table(*rows))
+        tables = [self._block_table()] * bool(self.blocks) + [self._entry_table()] * bool(self.worst)
+        parts += [_html_table(*table) for table in tables]
         parts += [f"<p>note: {html.escape(note)}</p>" for note in self.notes]
         seed = "" if self.seed is None else f"; seed {self.seed}"
-        parts.append(f"<p><small>{_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}</small></p>")
+        parts.append(
+            f"<p><small>{_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}</small></p>"
+        )
         return "\n".join(parts)
 
     def _block_table(self) -> tuple[list[str], list[list[str]]]:

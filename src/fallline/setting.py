@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,9 +67,9 @@ def _add(setting: Setting, name: str, thing: Any) -> None:
     if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf" and thing.ndim:
         setting.arrays.setdefault(name, thing)
         _add_sizes(setting, name, thing.shape)
-        if thing.dtype.kind in "iu" and thing.size and 0 <= thing.min() and thing.max() < MOST_CLASSES:
+        if thing.dtype.kind in "iu" and thing.size and thing.min() >= 0 and thing.max() < MOST_CLASSES:
             setting.sizes.setdefault(f"classes in {name}", int(thing.max()) + 1)
-    elif isinstance(thing, numbers.Real) and not isinstance(thing, (bool, np.bool_)):
+    elif isinstance(thing, (int, float, np.integer, np.floating)) and type(thing) is not bool:
         setting.numbers.setdefault(name, float(thing))
 
 

@@ -197,19 +197,17 @@ def _broken_identity(part: Part, scene: Scene) -> Iterator[Finding]:
             path, word = ("mean", "ΣD") if off_centre else ("variance", "ΣD·x")
             start = f"{word} = 0 {where}, as behind a normalisation, and g breaks that alone"
             yield Finding(24, 0.55, f"{start}, as when the path through the {path} is missing")
-        elif centred and off_centre and axes == (len(part.shape) - 1,):
-            yield Finding(16, 0.48, f"{_softmax_sum(where)}, as when its Jacobian has its diagonal only")
-            if np.all(part.g[part.known] >= -part.tol[part.known]) and part.alive.sum() > 3:
-                yield Finding(
-                    19, 0.5, f"{_softmax_sum(where)} and never negative, as when its Kronecker term is missing"
-                )
-        elif orthogonal and slanted and not centred:
-            start = f"ΣD·x = 0 {where}, as before a normalisation, and g breaks that"
-            yield Finding(24, 0.4, f"{start}, as when the path through the variance is missing")
+        elif _softmax_broken(part, axes) and (part is scene.whole or len(scene.wrong) > 1):
+            start = f"ΣD = 0 {where}, as behind a softmax, and Σg is not"
+            yield Finding(16, 0.4, f"{start}: g is not seen through its Jacobian, as when that has its diagonal only")
 
 
-def _softmax_sum(where: str) -> str:
-    return f"ΣD = 0 {where}, as behind a softmax, and Σg is not"
+def _softmax_broken(part: Part, axes: tuple[int, ...]) -> bool:
+    """Tell whether D sums to 0 over the last axis in several lines, and g in none of them."""
+    if axes != (len(part.shape) - 1,) or not part.complete or part.g.size < 3 * part.shape[-1]:
+        return False
+    broken = np.abs(part.e.sum(axis=-1)) > 2 * SLACK * part.tol.sum(axis=-1)
+    return bool(broken.all()) and sums_to_zero(part, part.d, np.ones(part.shape), axes)
 
 
 OF_BLOCK = (_gamma, _per_unit, _detached, _broken_identity)

@@ -141,27 +141,24 @@ def _evidence(for_g: tuple[Array, Array], for_d: tuple[Array, Array]) -> float |
 
 
 def _unit_evidence(layer: Layer, j: int, p: Array, q: Array, a_of_d: Array) -> float | None:
-    """Return the digits of evidence for g = AᵀΔp, D = AᵀΔq in unit j; those of a unit that is right do not count."""
+    """Return the digits of evidence for g = AᵀΔp, D = AᵀΔq in unit j; None if there is no such Δ."""
     known = np.isfinite(layer.d[:, j])
     tol = np.where(known, layer.tol[:, j], np.nanmax(layer.tol[:, j], initial=0.0))
     decayed = layer.decayed[:, j : j + 1]
     for_g = (np.hstack([layer.a.T * p[:, j], decayed]) / tol[:, None], layer.g[:, j] / tol)
     for_d = (np.hstack([a_of_d.T * q[:, j], decayed]) / tol[:, None], layer.d[:, j] / tol)
-    found = _evidence(for_g, (for_d[0][known], for_d[1][known]))
-    off = np.any(np.abs(layer.g[known, j] - layer.d[known, j]) > SLACK * tol[known])
-    return found if off or found is None else 0.0
+    return _evidence(for_g, (for_d[0][known], for_d[1][known]))
 
 
 def _consistent(layer: Layer, p: Array, q: Array, a_of_d: Array | None = None) -> float:
-    """Return the digits of evidence for g = AᵀΔp, D = AᵀΔq with one Δ, unit by unit."""
-    if 2 * layer.a.size > LARGEST:
-        return 0.0
+    """Return the digits of evidence for g = AᵀΔp, D = AᵀΔq with one Δ, in the units that are wrong; 0 for none."""
     digits = 0.0
-    for j in range(layer.w.shape[1]):
+    off = (np.abs(layer.g - layer.d) > SLACK * layer.tol).any(axis=0)
+    for j in np.argsort(~off) if off.any() and 2 * layer.a.size <= LARGEST else ():
         found = _unit_evidence(layer, j, p, q, layer.a if a_of_d is None else a_of_d)
         if found is None:
             return 0.0
-        digits += found
+        digits += found * off[j]
     return digits
 
 
@@ -187,9 +184,10 @@ def _jointly(layer: Layer, p: Linear, q: Linear) -> float:
 def activations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
     """Look for a wrong factor between two layers that is a function of z."""
     for layer, slip in itertools.product(found, SLIPS):
-        if len(layer.a) >= 2 * layer.a.shape[1] and "relu" not in slip.text:
+        if len(layer.a) + 1 >= 2 * layer.a.shape[1] and "relu" not in slip.text:
             continue  # enough unknowns for any two gradients, unless some do not count
-        p, q = slip.used(layer.z), DERIVATIVES[slip.activation](layer.z)
+        z = layer.z
+        p, q = slip.used(z), DERIVATIVES[slip.activation](z)
         if _consistent(layer, p, q) >= ENOUGH:
             start = f"one Δ meets both g and D, with z = {layer.words}, a = {slip.activation}(z)"
             yield Told(Finding(slip.number, slip.level, f"{start}: {slip.text}"), layer.wrong)

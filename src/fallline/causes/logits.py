@@ -14,14 +14,15 @@ def _logits(part: Part, scene: Scene) -> Iterator[Finding]:
     for axis in range(len(part.shape)):
         if part.shape[axis] < 2 or not part.complete or not sums_to_zero(part, part.d, np.ones(part.shape), (axis,)):
             continue
-        s = softmax(part.x, axis)
-        if s.min() < 1e-12:
-            continue
-        yield from _jacobian(part, s, axis)
-        yield from _one_hot(part, s, axis)
+        temperatures = {1.0, *(v for v in scene.setting.numbers.values() if v > 0)}
+        for t in sorted(temperatures | {1 / v for v in temperatures}, key=lambda t: abs(np.log(t))):
+            s, words = softmax(part.x / t, axis), "s = softmax(x)" if t == 1 else f"s = softmax(x/{t:g})"
+            if s.min() > 1e-12:
+                yield from _jacobian(part, s, axis, words)
+                yield from _one_hot(part, s, axis, words)
 
 
-def _jacobian(part: Part, s: Array, axis: int) -> Iterator[Finding]:
+def _jacobian(part: Part, s: Array, axis: int, words: str) -> Iterator[Finding]:
     """Look for a diagonal in the place of the Jacobian s(u - Σs·u), and for a Jacobian too many."""
 
     def backward(u: Array) -> Array:
@@ -30,15 +31,15 @@ def _jacobian(part: Part, s: Array, axis: int) -> Iterator[Finding]:
     for name, diagonal in (("s(1 - s)", s * (1 - s)), ("s", s)):
         tol = part.tol + s * (s * part.tol / diagonal * 2).sum(axis=axis, keepdims=True)
         if matches(part, part.g + backward(part.g / diagonal) - part.d, tol) and digits_of(part, tol, 0, 8) >= ENOUGH:
-            start = f"with s = softmax(x), D is u = g/({name}) taken through the whole Jacobian of the softmax"
+            start = f"with {words}, D is u = g/({name}) taken through the whole Jacobian of the softmax"
             yield Finding(16, 0.9, f"{start}: g has its diagonal only")
     for name, model in (("s(D - Σs·D)", backward(part.d)), ("s(1 - s)·D", s * (1 - s) * part.d)):
         if explains(part, model, 1.0, 0, 8):
-            start = f"g = {name} with s = softmax(x) {nearness(part, model)}"
+            start = f"g = {name} with {words} {nearness(part, model)}"
             yield Finding(18, 0.9, f"{start}: the softmax is differentiated once too often")
 
 
-def _one_hot(part: Part, s: Array, axis: int) -> Iterator[Finding]:
+def _one_hot(part: Part, s: Array, axis: int, words: str) -> Iterator[Finding]:
     """Look for E = c at one entry of each line, the label, and for softmax(s) in the place of s."""
     values = part.e[part.off]
     if np.all(part.off.sum(axis=axis) == 1) and np.ptp(values) <= 2 * SLACK * part.tol[part.off].max():
@@ -51,7 +52,7 @@ def _one_hot(part: Part, s: Array, axis: int) -> Iterator[Finding]:
     fit = best_fit(part, [softmax(s, axis) - s], part.d)
     if fit is not None and fit.exact and fit.digits >= ENOUGH:
         start = f"g = D + {decimal(float(fit.coefficients[0]))}·(softmax(s) - s) {nearness(part, fit.model)}"
-        yield Finding(18, 0.9, f"{start}, with s = softmax(x): softmax is applied twice")
+        yield Finding(18, 0.9, f"{start}, with {words}: softmax is applied twice")
 
 
 OF_BLOCK = (_logits,)

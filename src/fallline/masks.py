@@ -1,0 +1,41 @@
+"""Points that hide mistakes: what is 0 or 1 or all equal there, and which shapes would let a transpose pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fallline.space import Leaf, Space
+
+__all__ = ["is_uniform", "notes"]
+
+
+def notes(space: Space, args: tuple[Any, ...]) -> list[str]:
+    """Say what about x and the arguments may let a wrong gradient pass."""
+    found = []
+    for leaf in space.leaves:
+        name = "x" if space.is_array else leaf.name
+        found += [f"{name} is {text}" for text in _about(leaf, space.flat[leaf.part])]
+    for i, arg in enumerate(args):
+        if np.ndim(arg) > 1 and np.shape(arg)[0] == 1:
+            found.append(f"args[{i}] has one row: mistakes in sums and means over rows cannot show")
+    return found
+
+
+def _about(leaf: Leaf, values: Any) -> Iterator[str]:
+    if leaf.size and (values == 0).all():
+        yield "0: mistakes in what it multiplies, or in its decay, cannot show here"
+    elif leaf.size and (values == 1).all():
+        yield "1: a factor of it that is missing cannot show here"
+    elif leaf.size > 1 and (values == values[0]).all():
+        yield "the same in all entries: a wrong order of them may not show here"
+    if len(leaf.shape) == 2 and leaf.shape[0] == leaf.shape[1] > 1:
+        yield "square: with a transpose missing or extra, all shapes are right"
+
+
+def is_uniform(space: Space) -> bool:
+    """Tell whether an array is 0, or 1, or the same everywhere, so that a point nearby may show more."""
+    arrays = [space.flat[leaf.part] for leaf in space.leaves if leaf.size]
+    return any((values == values[0]).all() and (len(values) > 1 or values[0] in (0, 1)) for values in arrays)

@@ -1,0 +1,166 @@
+"""From a direction that disagrees to blocks, entries and causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline.causes import Block, Cause, find_causes
+from fallline.locate import (
+    Entries,
+    choose_entries,
+    describe_mask,
+    explained_by,
+    find_single,
+    measure_entries,
+    single_entry,
+    wrong_leaves,
+)
+from fallline.preflight import Calls, cause
+from fallline.probes import Reading
+from fallline.report import BlockReport, EntryReport
+from fallline.setting import describe
+from fallline.site import Site
+from fallline.space import Leaf
+
+__all__ = ["Found", "Search"]
+
+Array = npt.NDArray[Any]
+
+WORST_SHOWN = 10
+EVIDENCE = 12  # entries of a right block that are looked at when another one is wrong
+SINGLE_ERROR = 1e-4  # what single precision may do to a gradient
+
+
+@dataclass(slots=True)
+class Found:
+    """What a search found: reports of blocks by name, the worst entries, causes."""
+
+    blocks: dict[str, BlockReport] = field(default_factory=dict)
+    worst: list[EntryReport] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+
+
+class Search:
+    """Look for what is wrong at a site.
+
+    Parameters
+    ----------
+    site : Site
+    calls : Calls
+        f, df and their arguments, for what they tell of sizes and coefficients.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, site: Site, calls: Calls, rng: np.random.Generator) -> None:
+        self.site, self.space, self.calls, self.rng = site, site.space, calls, rng
+        self.entries: dict[str, Entries] = {}  # by the name of their block
+        self.found = Found()
+
+    def all(self) -> Found:
+        """Look at every entry."""
+        for leaf in self.space.leaves:
+            self.entries[leaf.name] = measure_entries(self.site, np.arange(leaf.start, leaf.stop))
+            self._describe(leaf, is_wrong=bool(self.entries[leaf.name].wrong.any()))
+        return self._finish()
+
+    def by_halves(self, reading: Reading) -> Found:
+        """Look where a reading points: at one entry if it explains everything, else at the blocks that are wrong."""
+        alone = find_single(self.site, reading)
+        if alone is not None and self._nothing_else(alone):
+            leaf = self.space.leaf_of(int(alone.line.index[0]))
+            self.entries[leaf.name] = single_entry(self.site, alone)
+            self._describe(leaf)
+            return self._finish()
+        for leaf, _, part in wrong_leaves(self.site, reading.line):
+            self.entries[leaf.name] = measure_entries(self.site, choose_entries(leaf, self.rng))
+            self._describe(leaf)
+            if part.constant:
+                text = f"f does not change at all when {leaf.name} does, and g there is not 0"
+                self.found.causes.append(cause(42, f"{text}: f casts it to integers, or ignores it.", leaf.name))
+        for leaf in self.space.leaves:  # what is right is evidence, too
+            if leaf.name not in self.entries and leaf.size:
+                few = self.rng.choice(np.arange(leaf.start, leaf.stop), min(leaf.size, EVIDENCE), replace=False)
+                self.entries[leaf.name] = measure_entries(self.site, few)
+        return self._finish()
+
+    def _nothing_else(self, alone: Reading) -> bool:
+        """Tell whether another direction, too, lacks no more than this entry does."""
+        other = self.site.probe.read(self.site.slope, self.site.line(self.rng), alone.distance)
+        return explained_by(alone, other)
+
+    def _finish(self) -> Found:
+        self._list_worst()
+        precision = self._single_precision()
+        if precision is not None:
+            self.found.causes.append(precision)
+        elif self.found.blocks:
+            setting = describe(
+                self.calls.f, self.calls.df, self.calls.args, self.space, float(self.site.probe.value[0])
+            )
+            self.found.causes += find_causes([self._block(leaf) for leaf in self.space.leaves], setting)
+        return self.found
+
+    # Blocks and entries
+
+    def _name(self, leaf: Leaf) -> str:
+        return "x" if self.space.is_array else leaf.name
+
+    def _describe(self, leaf: Leaf, is_wrong: bool = True) -> None:
+        entries = self.entries[leaf.name]
+        yours = self.site.gradient[entries.index]
+        size = float(np.linalg.norm(entries.numeric)) or float(np.linalg.norm(yours)) or 1.0
+        mask, known = np.zeros(leaf.size, bool), np.zeros(leaf.size, bool)
+        known[entries.index - leaf.start] = True
+        mask[entries.index - leaf.start] = entries.wrong
+        self.found.blocks[leaf.name] = BlockReport(
+            self._name(leaf),
+            leaf.shape,
+            "wrong" if is_wrong else "right",
+            error=float(np.linalg.norm(yours - entries.numeric)) / size,
+            place=describe_mask(mask.reshape(leaf.shape), known.reshape(leaf.shape)) if is_wrong else "",
+        )
+
+    def _list_worst(self) -> None:
+        """List the entries that are wrong, by their errors relative to their blocks."""
+        ranked: list[tuple[float, EntryReport]] = []
+        for name, entries in self.entries.items():
+            if name not in self.found.blocks:
+                continue
+            size = float(np.linalg.norm(entries.numeric)) or 1.0
+            for k in np.flatnonzero(entries.wrong):
+                entry = int(entries.index[k])
+                leaf = self.space.leaf_of(entry)
+                yours, numeric = float(self.site.gradient[entry]), float(entries.numeric[k])
+                report = EntryReport(self._name(leaf), leaf.index(entry), yours, numeric, float(entries.error[k]))
+                ranked.append((abs(yours - numeric) / size, report))
+        ranked.sort(key=lambda pair: -pair[0])
+        self.found.worst = [report for _, report in ranked[:WORST_SHOWN]]
+
+    # Causes
+
+    def _block(self, leaf: Leaf) -> Block:
+        numeric, error = np.full(leaf.size, np.nan), np.full(leaf.size, np.nan)
+        entries = self.entries.get(leaf.name)
+        if entries is not None:
+            numeric[entries.index - leaf.start], error[entries.index - leaf.start] = entries.numeric, entries.error
+        report = self.found.blocks.get(leaf.name)
+        flat = (self.space.flat[leaf.part], self.site.gradient[leaf.part], numeric, error)
+        shaped = [array.reshape(leaf.shape) for array in flat]
+        return Block(leaf.name, *shaped, wrong=report is not None and report.verdict == "wrong")
+
+    def _single_precision(self) -> Cause | None:
+        """Return the cause where yours has the digits of single precision, and is as near as those allow."""
+        wrong = [entries for entries in self.entries.values() if entries.wrong.any()]
+        if not wrong or self.space.has_single:
+            return None
+        numeric = np.concatenate([entries.numeric for entries in wrong])
+        yours = self.site.gradient[np.concatenate([entries.index for entries in wrong])]
+        near = np.linalg.norm(yours - numeric) <= SINGLE_ERROR * np.linalg.norm(numeric)
+        if not near or not np.array_equal(yours, yours.astype(np.float32)):
+            return None
+        text = "all of g are float32 numbers, as near to D as those can be: df computes in single precision."
+        return cause(43, text)

@@ -1,0 +1,94 @@
+"""A point at which yours is compared with f, and directions through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fallline.probes import Line, MatrixSlope, Probe
+from fallline.space import Space
+
+__all__ = ["Site", "nearby", "random_line", "shares", "usual_scales"]
+
+Array = npt.NDArray[Any]
+
+SMALL = 8.0  # an entry counts as at least the median magnitude of its block over this
+UNSEEN = 1e3  # noise times this hides a block
+
+
+@dataclass(slots=True)
+class Site:
+    """A point at which a gradient is compared.
+
+    Attributes
+    ----------
+    probe : Probe
+    slope : MatrixSlope
+        Yours there.
+    scales : ndarray, shape (size,)
+        How far an entry moves per unit of t.
+    gradient : ndarray, shape (size,)
+    """
+
+    probe: Probe
+    slope: MatrixSlope
+    scales: Array
+    gradient: Array
+
+    @property
+    def space(self) -> Space:
+        """Return the structure of x, at this point."""
+        return self.probe.space
+
+    def line(self, rng: np.random.Generator) -> Line:
+        """Return a random direction."""
+        return random_line(self.space, self.scales, self.probe.bounds, rng)
+
+    def block_weights(self) -> Array:
+        """Return weights that make all blocks contribute alike, as far as the noise lets the least of them be seen."""
+        parts = shares(self.space, self.gradient * self.scales)
+        visible = float(self.probe.noise.max()) / self.probe.distance * UNSEEN
+        least = max(float(np.min(parts[parts > 0], initial=np.inf)), min(visible, float(parts.max())))
+        with np.errstate(divide="ignore"):
+            weights = np.minimum(1.0, least / parts)
+        return np.repeat(weights, [leaf.size for leaf in self.space.leaves])
+
+
+def shares(space: Space, terms: Array) -> Array:
+    """Return the norm of every block of some terms: what they add up to with random signs."""
+    return np.array([np.linalg.norm(terms[leaf.part]) for leaf in space.leaves])
+
+
+def usual_scales(space: Space) -> Array:
+    """Return how far every entry moves: its magnitude, or what is usual in its block, or in the others."""
+    magnitude = np.abs(space.flat)
+    usual = np.median(magnitude[magnitude > 0]) if magnitude.any() else 1.0
+    scales = np.empty(space.size)
+    for leaf in space.leaves:
+        own = magnitude[leaf.part]
+        floor = (np.median(own[own > 0]) if own.any() else usual) / SMALL
+        scales[leaf.part] = np.maximum(own, floor)
+    return scales
+
+
+def random_line(space: Space, scales: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Line:
+    """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
+    units = scales * _signed(space.size, rng)
+    low, high = bounds
+    inward = np.where(space.flat <= low, 1.0, np.where(space.flat >= high, -1.0, 0.0))
+    units = np.where(inward != 0, inward * np.abs(units), units)
+    units[low == high] = 0.0
+    return Line(np.arange(space.size), units)
+
+
+def nearby(space: Space, distances: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Array:
+    """Return a random point at about these distances, within the bounds."""
+    return np.clip(space.flat + distances * _signed(space.size, rng), *bounds)
+
+
+def _signed(n: int, rng: np.random.Generator) -> Array:
+    """Return random numbers from 1/2 to 3/2 in magnitude: none is near 0, and no two errors cancel for certain."""
+    return np.asarray(rng.choice((-1.0, 1.0), n) * rng.uniform(0.5, 1.5, n))
