@@ -246,9 +246,10 @@ class Checker:
         self.notes += masks.notes(self.space, self.calls.args)
         if all(finding.judgement.reading.quality > 1 for finding in self.findings):
             self.notes.append("the gradient is 0 within rounding: any factor of it is right here")
-        if self.jitter and self._may_hide_mistakes():
-            self._examine_elsewhere(before)
         self._ask_entries_at_kinks()
+        if self.jitter and self._may_hide_mistakes() and not any(finding.is_wrong for finding in self.findings):
+            self._examine_elsewhere(before)
+            self._ask_entries_at_kinks()
         self._look_for_rounding(site)
         wrong = [finding for finding in self.findings if finding.is_wrong]
         found = Found()

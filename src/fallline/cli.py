@@ -38,6 +38,7 @@ exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C
 """
 
 _DEMO = """\
+Check the hand-written gradient of a small network, and show a bug being found.
 Train a two-layer network on scikit-learn's handwritten digits with every optimizer,
 let every optimizer descend a surface, print a table, and draw pictures of both.
 Needs the extra: pip install "fallline[demo]"

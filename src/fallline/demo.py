@@ -1,4 +1,4 @@
-"""The demonstration: every optimizer of the lecture trains a network on handwritten digits, and descends a surface.
+"""The demonstration: a hand-written gradient is checked, then every optimizer trains with it, and descends a surface.
 
 `run` does it all and returns plain numbers; ``fallline demo`` prints them. The network's forward and backward pass are
 written by hand in NumPy, and training is a call of `fallline.train`, as in a program of one's own. All random numbers
@@ -20,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import optim, plot, problems, schedules
+from fallline.check import check_gradient
+from fallline.report import Report
 from fallline.train import Epoch, History, train
 
-__all__ = ["METHODS", "Method", "init_network", "load_data", "loss_and_grad", "predict", "run"]
+__all__ = ["METHODS", "Method", "check_network", "init_network", "load_data", "loss_and_grad", "predict", "run"]
 
 Array = npt.NDArray[Any]
 
@@ -229,6 +231,39 @@ def predict(params: dict[str, Array], X: Array) -> Array:
     return digits
 
 
+# The check of the gradient
+
+CHECKED_IMAGES = 7
+CHECKED_HIDDEN = 16
+
+
+def check_network(data: Data, seed: int = 0) -> dict[str, Report]:
+    """Check the hand-written gradient of the network, in double precision, as it is and with a bug.
+
+    Returns
+    -------
+    dict of str to Report
+        "network", which passes, and "planted": the same without the mean over the batch, which is found out.
+    """
+    network = init_network(data.X.shape[1], CHECKED_HIDDEN, 10, np.random.default_rng(seed))
+    params = {name: weights.astype(np.float64) for name, weights in network.items()}
+    X, y = data.X[:CHECKED_IMAGES].astype(np.float64), data.y[:CHECKED_IMAGES]
+
+    def loss(params: dict[str, Array], X: Array, y: Array) -> Any:
+        return loss_and_grad(params, X, y)[0]
+
+    def gradient(params: dict[str, Array], X: Array, y: Array) -> dict[str, Array]:
+        return loss_and_grad(params, X, y)[1]
+
+    def without_mean(params: dict[str, Array], X: Array, y: Array) -> dict[str, Array]:
+        return {name: len(y) * g for name, g in gradient(params, X, y).items()}
+
+    return {
+        "network": check_gradient(loss, gradient, params, args=(X, y), rng=seed),
+        "planted": check_gradient(loss, without_mean, params, args=(X, y), rng=seed),
+    }
+
+
 # Training and descending
 
 
@@ -365,6 +400,16 @@ def _explain(ax: Any) -> None:
 # Progress
 
 
+def _show(checks: dict[str, Report]) -> None:
+    """Tell on standard error what the check says, before the training begins."""
+    titles = {
+        "network": "First, the network's gradient, which is written by hand. Is it right?",
+        "planted": "The same with a bug: the sum over the batch where the loss has the mean.",
+    }
+    for name, report in checks.items():
+        print(f"{titles[name]}\n\n{report}\n", file=sys.stderr, flush=True)
+
+
 class _Lines:
     """Report on standard error in plain lines, one for each optimizer: for logs and pipes."""
 
@@ -430,7 +475,7 @@ def _outcome(result: dict[str, Any]) -> str:
 
 
 def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCHS, seed: int = 0) -> dict[str, Any]:
-    """Train with every optimizer, descend the surface with every optimizer, and draw both.
+    """Check the network's gradient, train with every optimizer, descend the surface with every one, and draw both.
 
     Progress goes to standard error. Ctrl-C ends the training; what was done until then is kept and drawn.
 
@@ -446,8 +491,8 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
     Returns
     -------
     dict
-        Numbers and strings only, ready for JSON: "results" and "surface" (lists, one dict for each optimizer),
-        "pictures" (paths by name), "interrupted", and the circumstances.
+        Numbers and strings only, ready for JSON: "check" (reports by name), "results" and "surface" (lists, one dict
+        for each optimizer), "pictures" (paths by name), "interrupted", and the circumstances.
 
     Raises
     ------
@@ -469,6 +514,8 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
     folder = _writable(output)
     began = time.perf_counter()
     data = load_data()
+    checks = check_network(data, seed)
+    _show(checks)
     results, curves, interrupted = _train_all(data, epochs, seed)
     paths = {method.title: _descend(method) for method in METHODS}
     pictures = _draw(folder, curves, paths)
@@ -477,6 +524,7 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
         "network": {"inputs": data.X.shape[1], "hidden": HIDDEN, "classes": 10},
         "epochs": epochs,
         "seed": seed,
+        "check": {name: report.to_dict() for name, report in checks.items()},
         "results": results,
         "surface": [
             {"optimizer": title, "steps": len(path) - 1, "value": float(SURFACE(path[-1]))}

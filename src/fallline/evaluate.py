@@ -163,7 +163,7 @@ class Function:
 
     @functools.cached_property
     def origin(self) -> Array:
-        """f at the variable's value, (1 or more, outputs); evaluated once."""
+        """Evaluate at the variable's value once: (1 or more, outputs)."""
         return self.at_origin()
 
     def at_origin(self) -> Array:

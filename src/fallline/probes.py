@@ -187,6 +187,8 @@ class Reading:
         bound = self.bound
         if not np.isfinite(bound).all():
             return np.inf
+        if self.constant and not self.yours.any():
+            return 0.0  # f and yours say the same: nothing happens
         size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.max(np.where(bound > 0, bound / size, 0.0), initial=0.0))
@@ -223,8 +225,9 @@ class Probe:
     ) -> None:
         self.function, self.space, self.value, self.bounds, self.eps = function, function.space, value, bounds, eps
         self.given_noise = noise
-        self.noise = np.zeros(len(value))  # as the lines so far have shown it
-        self.distance = FIRST
+        self.noise = np.zeros(len(value))  # at least; as the first line shows it
+        self.knows_noise = False
+        self.distance = FIRST  # where lines begin
 
     def measure(self, slope: Slope, line: Line) -> list[Reading]:
         """Read along a line at several distances, until the bound is small or gets no smaller."""
@@ -235,9 +238,9 @@ class Probe:
                 break
         best = _select(readings)
         if np.isfinite(best.bound).all():
-            self.distance = best.distance
-            usual = (self.noise == 0) | (best.noise < 16 * self.noise)
-            self.noise = np.where(usual, np.fmax(self.noise, best.noise), self.noise)
+            if not self.knows_noise:
+                self.distance, self.noise = best.distance, np.fmax(self.noise, best.noise)
+            self.knows_noise = True
         return readings
 
     def judge(self, slope: Slope, line: Line) -> Judgement:

@@ -148,9 +148,14 @@ class Search:
         if entries is not None:
             numeric[entries.index - leaf.start], error[entries.index - leaf.start] = entries.numeric, entries.error
         report = self.found.blocks.get(leaf.name)
-        flat = (self.space.flat[leaf.part], self.site.gradient[leaf.part], numeric, error)
-        shaped = [array.reshape(leaf.shape) for array in flat]
-        return Block(leaf.name, *shaped, wrong=report is not None and report.verdict == "wrong")
+        return Block(
+            leaf.name,
+            self.space.flat[leaf.part].reshape(leaf.shape),
+            self.site.gradient[leaf.part].reshape(leaf.shape),
+            numeric.reshape(leaf.shape),
+            error.reshape(leaf.shape),
+            wrong=report is not None and report.verdict == "wrong",
+        )
 
     def _single_precision(self) -> Cause | None:
         """Return the cause where yours has the digits of single precision, and is as near as those allow."""

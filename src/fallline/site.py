@@ -86,7 +86,8 @@ def random_line(space: Space, scales: Array, bounds: tuple[Array, Array], rng: n
 
 def nearby(space: Space, distances: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Array:
     """Return a random point at about these distances, within the bounds."""
-    return np.clip(space.flat + distances * _signed(space.size, rng), *bounds)
+    point: Array = np.clip(space.flat + distances * _signed(space.size, rng), *bounds)
+    return point
 
 
 def _signed(n: int, rng: np.random.Generator) -> Array:

@@ -16,10 +16,11 @@ import numpy as np
 
 from .activations import ACTIVATIONS, DERIVATIVES, SLIPS
 from .catalogue import Array
-from .evidence import ENOUGH, SLACK, Finding, Part, Scene, Told
+from .evidence import SLACK, Finding, Part, Scene, Told
 
 LARGEST = 50_000  # coefficients of the equations that are still solved
 MOST_LAYERS = 40
+ENOUGH_OF_LAYER = 6.0  # digits of evidence: some hundred combinations of layers and mistakes are tried
 
 Linear = Callable[[Array], Array]
 
@@ -188,7 +189,7 @@ def activations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
             continue  # enough unknowns for any two gradients, unless some do not count
         z = layer.z
         p, q = slip.used(z), DERIVATIVES[slip.activation](z)
-        if _consistent(layer, p, q) >= ENOUGH:
+        if _consistent(layer, p, q) >= ENOUGH_OF_LAYER:
             start = f"one Δ meets both g and D, with z = {layer.words}, a = {slip.activation}(z)"
             yield Told(Finding(slip.number, slip.level, f"{start}: {slip.text}"), layer.wrong)
 
@@ -201,11 +202,11 @@ def masks(scene: Scene, found: list[Layer]) -> Iterator[Told]:
             continue
         one, a = np.ones(layer.z.shape), layer.a.copy()
         text = f"one Δ meets D with the mask {name} and g without: the mask is ignored"
-        if mask.shape == layer.z.shape and _consistent(layer, one, mask.astype(float)) >= ENOUGH:
+        if mask.shape == layer.z.shape and _consistent(layer, one, mask.astype(float)) >= ENOUGH_OF_LAYER:
             yield Told(Finding(40, 0.91, text), layer.wrong)
         if mask.shape[0] == len(a) and mask.shape[1] in (a.shape[1], a.shape[1] - 1):
             a[:, : mask.shape[1]] *= mask
-            if _consistent(layer, one, one, a) >= ENOUGH:
+            if _consistent(layer, one, one, a) >= ENOUGH_OF_LAYER:
                 yield Told(Finding(40, 0.9, text), layer.wrong)
 
 
@@ -248,7 +249,7 @@ def _paths(layer: Layer, axis: int, eps: float) -> Iterator[Told]:
         (True, False, "variance"),
         (False, False, "mean and the variance"),
     ):
-        if _jointly(layer, _standardise_back(layer.z, axis, eps, mean, variance), whole) >= ENOUGH:
+        if _jointly(layer, _standardise_back(layer.z, axis, eps, mean, variance), whole) >= ENOUGH_OF_LAYER:
             start = f"one Δ meets both g and D if {layer.words} is normalised over {over}"
             yield Told(Finding(24, 0.9, f"{start}: the path through the {path} is missing"), layer.wrong)
 
@@ -258,7 +259,7 @@ def _scales(layer: Layer, eps: float, scene: Scene) -> Iterator[Told]:
     for gamma in scene.parts:
         if gamma.x.size != layer.w.shape[1] or gamma in (layer.bias, layer.weights):
             continue
-        if _jointly(layer, whole, _scaled(whole, gamma.x.ravel())) >= ENOUGH:
+        if _jointly(layer, whole, _scaled(whole, gamma.x.ravel())) >= ENOUGH_OF_LAYER:
             text = f"one Δ meets D with {gamma.name} and g without: the scale of a normalisation is missing"
             yield Told(Finding(25, 0.9, text), layer.wrong)
 
@@ -279,7 +280,7 @@ def transposed(scene: Scene, found: list[Layer]) -> Iterator[Told]:
             continue
         for act, w in itertools.product(ACTIVATIONS, (above.x, above.x.T)):
             slope = DERIVATIVES[act](layer.z)
-            if _jointly(layer, _through(w, slope), _through(w.T, slope)) >= ENOUGH:
+            if _jointly(layer, _through(w, slope), _through(w.T, slope)) >= ENOUGH_OF_LAYER:
                 text = f"one Δ meets both g and D if g goes back through the transpose of {above.name}"
                 yield Told(Finding(21, 0.9, f"{text}: {above.name} is transposed wrongly"), layer.wrong)
 

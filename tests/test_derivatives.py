@@ -1,0 +1,799 @@
+"""The derivative functions: structures, methods, orders, steps, bounds, and what they report.
+
+Truths are analytic, or SymPy's and mpmath's; the counts of evaluations are in test_evaluate.py, the error bounds in
+test_zoo.py.
+"""
+
+import collections
+import inspect
+import math
+import types
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy
+
+import fallline as fl
+
+METHODS = ["central", "forward", "backward", "complex", "adaptive"]
+ALL = [fl.derivative, fl.partial, fl.gradient, fl.jacobian, fl.hessian, fl.hvp, fl.directional, fl.vjp]
+
+
+def recorded(f):
+    """Return f with a list of all its points."""
+
+    def wrapper(x, *args):
+        wrapper.points.append(np.array(x, copy=True))
+        return f(x, *args)
+
+    wrapper.points = []
+    return wrapper
+
+
+def rosenbrock(x):
+    return 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Against SymPy
+# ---------------------------------------------------------------------------------------------------------------------
+
+T = sympy.Symbol("t")
+FUNCTIONS = [
+    sympy.sin(T),
+    sympy.exp(T) * sympy.cos(3 * T),
+    1 / (1 + T**2),
+    sympy.log(2 + T),
+    T**5 - 3 * T**2,
+    sympy.tanh(T),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("f", FUNCTIONS, ids=str)
+def test_first_derivatives(f, method):
+    truth, call = sympy.diff(f, T), sympy.lambdify(T, f, "numpy")
+    for x in (0.0, 0.3, 1.7):
+        wanted = float(truth.evalf(30, subs={T: x}))
+        assert fl.derivative(call, x, method=method) == pytest.approx(wanted, rel=2e-8, abs=2e-8)
+    assert fl.derivative(call, 0.3) == pytest.approx(float(truth.evalf(30, subs={T: Fraction(3, 10)})), rel=1e-11)
+
+
+@pytest.mark.parametrize("order", range(1, 7))
+@pytest.mark.parametrize("f", FUNCTIONS, ids=str)
+def test_higher_derivatives(f, order):
+    truth, call = sympy.diff(f, T, order), sympy.lambdify(T, f, "numpy")
+    wanted = float(truth.evalf(30, subs={T: sympy.Rational(3, 10)}))
+    found = fl.derivative(call, 0.3, order=order, full_output=True)
+    scale = max(abs(wanted), math.factorial(order))
+    assert abs(found.value - wanted) <= min(found.error, 10.0 ** (order - 12) * scale)
+    assert found.error < 10.0 ** (order - 9) * scale
+    assert fl.derivative(call, 0.3, order=order, method="central", accuracy=4) == pytest.approx(
+        wanted, abs=3e-3 * scale
+    )
+    assert fl.derivative(call, 0.3, order=order, method="forward", accuracy=6) == pytest.approx(
+        wanted, abs=1e-2 * scale
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "accuracy", "worst"),
+    [("central", 2, 1e-10), ("central", 4, 3e-12), ("central", 6, 5e-13), ("central", 8, 5e-13), ("forward", 1, 2e-7),
+     ("forward", 2, 1e-9), ("forward", 4, 1e-10), ("forward", 8, 5e-11), ("backward", 3, 2e-10), ("backward", 6, 3e-11)],
+)  # fmt: skip
+def test_accuracies(method, accuracy, worst):
+    """What each stencil can do with its best step, within a factor."""
+    x = np.linspace(-2, 2, 41)
+    assert np.abs(fl.derivative(np.sin, x, method=method, accuracy=accuracy) - np.cos(x)).max() < worst
+    assert np.abs(fl.derivative(np.exp, x, method=method, accuracy=accuracy) / np.exp(x) - 1).max() < 10 * worst
+
+
+@pytest.mark.parametrize(
+    ("side", "accuracy"),
+    [("central", 2), ("central", 4), ("central", 6), ("forward", 1), ("forward", 3), ("backward", 2), ("backward", 5)],
+)
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_error_falls_with_the_power_of_the_step(side, accuracy, order):
+    steps = [0.2, 0.1]
+    errors = [fl.derivative(np.exp, 0.0, order=order, method=side, accuracy=accuracy, step=h) - 1 for h in steps]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(accuracy, abs=0.45)
+
+
+def test_gradient_and_hessian_of_several_variables():
+    names = sympy.symbols("x y z")
+    f = sympy.exp(names[0] * names[1]) + names[2] ** 3 * sympy.sin(names[0]) - names[1] * names[2]
+    at = dict(zip(names, (0.4, -1.2, 2.0), strict=True))
+    gradient = np.array([float(f.diff(a).subs(at)) for a in names])
+    hessian = np.array([[float(f.diff(a, b).subs(at)) for a in names] for b in names])
+    call = sympy.lambdify([names], f, "numpy")
+    x = np.array(list(at.values()))
+    for method in METHODS:
+        assert fl.gradient(call, x, method=method) == pytest.approx(gradient, rel=1e-7)
+    for options in ({"method": "adaptive"}, {"accuracy": 4}, {"method": "forward", "accuracy": 4}):
+        assert fl.hessian(call, x, **options) == pytest.approx(hessian, rel=1e-6, abs=1e-6)
+        assert fl.hvp(call, x, [1.0, 2.0, 3.0], **options) == pytest.approx(hessian @ [1, 2, 3], rel=1e-6)
+        assert fl.gradient(call, x, order=2, **options) == pytest.approx(np.diag(hessian), rel=1e-6, abs=1e-6)
+    assert fl.hessian(call, x) == pytest.approx(hessian, abs=1e-5)
+    assert fl.directional(call, x, [1.0, 2.0, 3.0]) == pytest.approx(gradient @ [1, 2, 3])
+    assert fl.directional(call, x, [1.0, 2.0, 3.0], order=2) == pytest.approx([1, 2, 3] @ hessian @ [1, 2, 3], rel=1e-5)
+    for i in range(3):
+        assert fl.partial(call, x, i) == pytest.approx(gradient[i], rel=1e-10)
+        assert fl.partial(call, x, i, order=2, method="central", accuracy=4) == pytest.approx(hessian[i, i], abs=1e-7)
+    calls = [sympy.lambdify([names], f.diff(a), "numpy") for a in names]
+    jac = lambda x: np.array([c(x) for c in calls])  # noqa: E731
+    for method in METHODS:
+        assert fl.hessian(None, x, jac=jac, method=method) == pytest.approx(hessian, rel=1e-7, abs=1e-7)
+        assert fl.hvp(None, x, [1.0, 2.0, 3.0], jac=jac, method=method) == pytest.approx(hessian @ [1, 2, 3], rel=1e-7)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Structures
+# ---------------------------------------------------------------------------------------------------------------------
+
+Point = collections.namedtuple("Point", "a b")
+TREES = [
+    3.0, np.float64(3.0), np.float32(3.0), 3, np.array(3.0), np.ones(3), np.ones(3, np.float32), np.arange(1, 4),
+    [1.0, 2.0], (1, 2.0), [[1.0, 2.0], [3.0, 4.0]], np.ones((2, 2, 2)), {"a": np.ones(2), "b": 2.0},
+    [np.ones(2), np.ones((1, 2), np.float32)], {"l": [np.ones(1), {"c": (np.ones(2), 4)}]}, Point(np.ones(2), 3.0),
+    [[1.0], [2.0, 3.0]], np.zeros(0), {}, [], {"a": np.zeros((0, 3)), "b": 1.0},
+]  # fmt: skip
+
+
+def flat(tree):
+    if isinstance(tree, dict):
+        return [v for child in tree.values() for v in flat(child)]
+    if isinstance(tree, (list, tuple)):
+        return [v for child in tree for v in flat(child)]
+    return np.ravel(tree).tolist()
+
+
+def shape_of(tree):
+    """Return a tree's containers, and what its leaves are."""
+    if isinstance(tree, dict):
+        return {key: shape_of(child) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree), [shape_of(child) for child in tree]
+    return type(tree) if isinstance(tree, np.generic) else (tree.shape, tree.dtype)
+
+
+def expected_shape(tree):
+    if (
+        isinstance(tree, (list, tuple))
+        and not hasattr(tree, "_fields")
+        and all(isinstance(v, (int, float)) for v in tree)
+    ):
+        return (len(tree),), np.float64
+    if tree == [[1.0, 2.0], [3.0, 4.0]]:
+        return (2, 2), np.float64
+    if isinstance(tree, dict):
+        return {key: expected_shape(child) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree), [expected_shape(child) for child in tree]
+    if isinstance(tree, np.ndarray):
+        return tree.shape, np.float32 if tree.dtype == np.float32 else np.float64
+    return np.float32 if isinstance(tree, np.float32) else np.float64
+
+
+@pytest.mark.parametrize("x", TREES, ids=str)
+def test_the_gradient_has_the_structure_of_x(x):
+    weights = np.arange(1.0, len(flat(x)) + 1)
+    f = lambda y: float(weights @ np.array(flat(y), float)) if len(weights) else 0.0  # noqa: E731
+    for method in ("central", "forward", "adaptive"):
+        found = fl.gradient(f, x, method=method)
+        assert shape_of(found) == expected_shape(x)
+        assert flat(found) == pytest.approx(weights, rel=1e-4 if "float32" in str(shape_of(found)) else 1e-8)
+    u = fl.vjp(lambda y: np.array([f(y), 2 * f(y)]), x, [1.0, 1.0])
+    assert shape_of(u) == expected_shape(x)
+    assert flat(u) == pytest.approx(3 * weights, rel=1e-4)
+
+
+def test_the_jacobian_has_the_shape_of_f_and_then_of_x():
+    x = np.arange(6.0).reshape(2, 3)
+    for shape in ((), (1,), (4,), (2, 2), (0,), (3, 0)):
+        a = np.random.default_rng(0).normal(size=(*shape, 2, 3))
+        found = fl.jacobian(lambda x, a=a: np.tensordot(a, x, axes=2), x)
+        assert found.shape == a.shape
+        assert found == pytest.approx(a, abs=1e-8)
+    tree = fl.jacobian(lambda t: np.outer(t["a"], t["b"]), {"a": np.ones(2), "b": np.ones(3), "c": 1.0})
+    assert {key: part.shape for key, part in tree.items()} == {"a": (2, 3, 2), "b": (2, 3, 3), "c": (2, 3)}
+    assert fl.jacobian(lambda x: np.ones((2, 3)), np.zeros(0)).shape == (2, 3, 0)
+    assert fl.jacobian(lambda x: np.array([x, x**2]), 3.0) == pytest.approx([1.0, 6.0])
+    assert fl.jacobian(lambda x: x**2, 3.0) == pytest.approx(6.0)
+
+
+def test_derivative_at_many_points():
+    x = np.array([[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]])
+    assert fl.derivative(math.sin, x) == pytest.approx(np.cos(x))
+    assert fl.derivative(lambda t: np.array([[t], [t**2]]), x).shape == (2, 3, 2, 1)
+    assert fl.derivative(lambda t: np.array([[t], [t**2]]), x)[1, 2, :, 0] == pytest.approx([1, 6])
+    assert fl.derivative(math.sin, {"a": 0.5, "b": [1.0, 2.0]})["b"] == pytest.approx(np.cos([1.0, 2.0]))
+    assert fl.derivative(lambda t: np.array([t, 2 * t]), {"a": np.ones(3)})["a"].shape == (3, 2)
+    assert fl.derivative(math.sin, np.zeros(0)).shape == (0,)
+    assert type(fl.derivative(math.sin, 1.0)) is np.float64
+    assert fl.derivative(math.sin, np.array(1.0)).shape == ()
+    assert fl.derivative(np.sin, x.astype(np.float32)).dtype == np.float32
+    assert fl.derivative(np.sin, x, method="complex", bounds=(np.zeros((2, 3)), 4.0), typical=x) == pytest.approx(
+        np.cos(x)
+    )
+
+
+def test_the_hessian_has_the_shape_of_x_twice():
+    x = np.ones((2, 2))
+    found = fl.hessian(lambda x: float((x**2).sum() + x[0, 1] * x[1, 0]), x, accuracy=4)
+    assert found.shape == (2, 2, 2, 2)
+    assert found[0, 1, 1, 0] == pytest.approx(1)
+    assert found[0, 1] == pytest.approx(np.array([[0.0, 2], [1, 0]]), abs=1e-7)
+    tree = {"a": np.ones((2, 1)), "b": 2.0}
+    found = fl.hessian(lambda t: (t["a"] ** 2).sum() * t["b"], tree, accuracy=4)
+    assert found["a"]["a"].shape == (2, 1, 2, 1)
+    assert found["a"]["b"].shape == found["b"]["a"].shape == (2, 1)
+    assert found["b"]["a"][:, 0] == pytest.approx([2, 2])
+    assert found["b"]["b"] == pytest.approx(0, abs=1e-6)
+    assert fl.hessian(lambda x: x**3, 2.0) == pytest.approx(12)
+    assert fl.hessian(lambda x: 0.0, np.zeros(0)).shape == (0, 0)
+
+
+def test_partial_names_an_entry():
+    x = {"W": np.arange(6.0).reshape(2, 3), "l": [np.ones(2), 3.0]}
+    f = lambda t: 10 * t["W"][1, 2] + 20 * t["l"][0][1] + 30 * t["l"][1]  # noqa: E731
+    assert fl.partial(f, x, ("W", (1, 2))) == pytest.approx(10)
+    assert fl.partial(f, x, ("W", (-1, -1))) == pytest.approx(10)
+    assert fl.partial(f, x, ("l/0", 1)) == pytest.approx(20)
+    assert fl.partial(f, x, "l/1") == pytest.approx(30)
+    assert fl.partial(lambda x: x[1, 0] ** 2, np.ones((2, 2)), (1, 0)) == pytest.approx(2)
+    assert fl.partial(lambda x: np.array([x[1], x[1] ** 2]), [1.0, 2.0], 1) == pytest.approx([1, 4])
+    assert fl.partial(lambda x: x**2, 3.0, ()) == pytest.approx(6)
+
+
+def test_complex_valued_functions():
+    """The derivative by a real x of f = u + iv is u' + iv'."""
+    f = lambda t: np.exp(1j * t)  # noqa: E731
+    for method in ("central", "forward", "adaptive"):
+        assert fl.derivative(f, 0.7, method=method) == pytest.approx(1j * np.exp(0.7j), abs=1e-7)
+    full = fl.derivative(f, 0.7, full_output=True)
+    assert abs(full.value - 1j * np.exp(0.7j)) <= full.error < 1e-11
+    x = np.array([0.3, 0.5])
+    assert fl.gradient(lambda x: np.exp(1j * x[0]) * x[1], x) == pytest.approx(
+        np.exp(0.3j) * np.array([0.5j, 1]), abs=1e-9
+    )
+    full = fl.jacobian(lambda x: np.array([x[0] * 1j, x[1]]), x, full_output=True, accuracy=4)
+    assert full.value == pytest.approx(np.array([[1j, 0], [0, 1]]), abs=1e-9)
+    assert (abs(full.value - [[1j, 0], [0, 1]]) <= full.error).all()
+    assert fl.hessian(lambda x: x[0] * x[1] * 1j, x) == pytest.approx(1j * np.array([[0, 1], [1, 0]]), abs=1e-6)
+    assert fl.derivative(lambda t: abs(t) + 1j, 0.0, full_output=True).status == "kink"
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+def test_single_precision(method):
+    """Steps fit float32, in x or in f alone: 1e-6 would leave no digit."""
+    x = np.linspace(0.5, 2.0, 4, dtype=np.float32)
+    calls = {"x and f": (lambda x: np.sin(x).sum(), x), "f": (lambda x: np.float32(np.sin(x).sum()), x.astype(float))}
+    for f, point in calls.values():
+        found = fl.gradient(f, point, method=method)
+        assert found.dtype == point.dtype
+        assert found == pytest.approx(np.cos(x), rel=5e-3 if method == "forward" else 1e-3)
+    found = fl.gradient(lambda x: float(np.sin(x.astype(float)).sum()), x, method="central", accuracy=4)
+    assert found == pytest.approx(np.cos(x.astype(float)), rel=2e-6)
+    full = fl.gradient(lambda x: np.sin(x).sum(), x, method=method, full_output=True)
+    assert (abs(full.value - np.cos(x.astype(float))) <= full.error).all()
+    assert full.error.max() < 1e-2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def distances(f, x):
+    return sorted({float(abs(np.ravel(p - np.asarray(x))).max()) for p in f.points})
+
+
+def test_steps_that_are_asked_for():
+    f = recorded(lambda x: float((x**2).sum()))
+    x = np.array([1.0, -200.0, 0.0])
+    fl.gradient(f, x, step=0.25)
+    assert [p.tolist() for p in f.points[:2]] == [[0.75, -200.0, 0.0], [1.25, -200.0, 0.0]]
+    assert distances(f, x) == [0.25]
+    f.points.clear()
+    fl.gradient(f, x, step=[0.5, 2.0, 0.25])
+    assert [float(abs(p - x).max()) for p in f.points] == [0.5, 0.5, 2.0, 2.0, 0.25, 0.25]
+    f.points.clear()
+    fl.gradient(f, x, step=0.25, relative=True)
+    assert [float(abs(p - x).max()) for p in f.points] == [0.25, 0.25, 50.0, 50.0, 0.25, 0.25]
+    f.points.clear()
+    fl.gradient(f, x, step=0.25, relative=True, typical=[1.0, 1.0, 8.0])
+    assert [float(abs(p - x).max()) for p in f.points][4:] == [2.0, 2.0]
+    tree = {"a": np.ones(2), "b": 3.0}
+    found = fl.gradient(lambda t: t["a"][0] * t["b"], tree, step={"b": 0.5, "a": [0.25, 0.125]}, full_output=True)
+    assert found.step["a"].tolist() == [0.25, 0.125]
+    assert found.step["b"] == 0.5
+
+
+def test_default_steps_are_powers_of_two_of_the_scale():
+    f = recorded(lambda x: float((x**2).sum()))
+    x = np.array([0.0, 1e-5, 1.0, 3e4])
+    full = fl.gradient(f, x, full_output=True)
+    assert np.array_equal(np.log2(full.step) % 1, np.zeros(4))
+    assert full.step / np.maximum(abs(x), 1) == pytest.approx(8.7e-6, rel=0.45)
+    assert full.value == pytest.approx(2 * x, abs=1e-5)
+    smaller = fl.gradient(f, x, typical=1e-5, full_output=True)
+    assert smaller.step[:2] / 1e-5 == pytest.approx(8.7e-6, rel=0.45)
+    single = fl.gradient(lambda x: (x**2).sum(), x.astype(np.float32), full_output=True)
+    assert single.step[2] == pytest.approx(7.1e-3, rel=0.45)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_at_zero_there_is_a_step(method):
+    assert fl.derivative(np.exp, 0.0, method=method) == pytest.approx(1.0, rel=1e-7)
+    assert fl.gradient(lambda x: np.exp(x).sum(), np.zeros(3), method=method) == pytest.approx(np.ones(3), rel=1e-7)
+    assert fl.derivative(np.exp, np.float32(0), method=method) == pytest.approx(1.0, rel=2e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1.0, 1e12, 1e200])
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+def test_scaling_f_scales_the_derivative(method, scale):
+    """To the last bit, by a power of two."""
+    scale = 2.0 ** round(math.log2(scale))
+    one, other = (
+        fl.derivative(lambda t, s=s: s * math.sin(t), 1.0, method=method, full_output=True) for s in (1.0, scale)
+    )
+    assert other.value == one.value * scale
+    assert other.error == pytest.approx(one.error * scale, rel=1e-12)
+    assert (other.status, other.step, other.nfev) == (one.status, one.step, one.nfev)
+
+
+@pytest.mark.parametrize("scale", [2.0**-20, 2.0**20])
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+def test_scaling_x_scales_the_derivative(method, scale):
+    one, other = (
+        fl.derivative(lambda t, s=s: math.sin(t / s), 1.3 * s, method=method, full_output=True, typical=s)
+        for s in (1.0, scale)
+    )
+    assert other.value == one.value / scale
+    assert other.step == one.step * scale
+
+
+def test_noise_widens_the_steps():
+    """Of sin with pseudo-noise of 1e-6, steps that are blind to noise make nothing."""
+    rng = np.random.default_rng(0)
+    f = lambda x: float(np.sin(x).sum() + 1e-6 * rng.uniform(-1, 1))  # noqa: E731
+    x = np.linspace(0.5, 1.5, 5)
+    blind = np.abs(fl.gradient(f, x) - np.cos(x)).max()
+    assert blind > 1e-2
+    for options in ({"noise": "estimate"}, {"noise": 6e-7}, {"step": "shi"}, {"step": "shi", "noise": 6e-7}):
+        full = fl.gradient(f, x, full_output=True, **options)
+        assert np.abs(full.value - np.cos(x)).max() < 1e-3
+        assert (np.abs(full.value - np.cos(x)) <= full.error).all()
+        assert full.error.max() < 2e-2
+        assert 1e-7 < full.noise < 3e-6
+        assert fl.gradient(f, x, **options) == pytest.approx(np.cos(x), abs=1e-3)
+    assert fl.hessian(f, x, noise="estimate") == pytest.approx(np.diag(-np.sin(x)), abs=0.2)
+    exact = fl.gradient(lambda x: float(np.sin(x).sum()), x, noise=0, full_output=True)
+    assert exact.noise == 0
+    assert exact.value == pytest.approx(np.cos(x))
+
+
+@pytest.mark.parametrize("level", [1e-14, 1e-10, 1e-6, 1e-4])
+@pytest.mark.parametrize("method", ["forward", "central"])
+def test_the_search_of_shi_xie_xuan_and_nocedal(method, level):
+    """Steps of four functions, of scales that differ by 10^4, come within a factor of the best."""
+    rng = np.random.default_rng(0)
+    x = np.array([0.7, 0.7e-2, 0.7e2, 0.7])
+    stretch = np.array([1.0, 1e-2, 1e2, 1.0])
+    f = lambda x: float(np.sum(np.sin(x / stretch)) + level * rng.normal())  # noqa: E731
+    full = fl.gradient(
+        f, x, method=method, accuracy=1 if method == "forward" else 2, step="shi", noise=level, full_output=True
+    )
+    u = x / stretch
+    best = 2 * np.sqrt(level / np.sin(u)) if method == "forward" else (3 * level / np.cos(u)) ** (1 / 3)
+    ratio = full.step / (best * stretch)
+    assert (ratio > 0.2).all()
+    assert (ratio < 4).all()
+
+
+def test_shi_of_functions_that_have_no_best_step():
+    for f, slope in ((lambda x: 3 * x[0], 3.0), (lambda x: 7.0, 0.0)):
+        full = fl.gradient(f, [2.0], step="shi", full_output=True)
+        assert full.value == pytest.approx([slope], abs=1e-9)
+        assert full.step <= 2.0
+    assert fl.gradient(lambda x: math.log(x[0]), [1e-6], step="shi") == pytest.approx([1e6], rel=1e-3)
+    assert fl.gradient(lambda x: x[0] ** 2, [1.0], step="shi", bounds=(0.9999, 1.0)) == pytest.approx([2.0], rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bounds and domains
+# ---------------------------------------------------------------------------------------------------------------------
+
+OPTIONS = [
+    {"method": "central"}, {"method": "central", "accuracy": 8}, {"method": "forward", "accuracy": 4},
+    {"method": "backward", "accuracy": 1}, {"method": "adaptive"}, {"method": "central", "noise": "estimate"},
+    {"method": "central", "step": "shi"}, {"method": "central", "step": 0.3}, {"method": "complex"},
+]  # fmt: skip
+PLACES = [
+    (0.0, 1.0),
+    (-1.0, 0.5),
+    (0.5, 0.5 + 1e-9),
+    (0.5 - 1e-7, 0.5),
+    (0.5, np.inf),
+    (-np.inf, 0.5),
+    (0.5 - 1e-4, 0.5 + 1e-2),
+]
+
+
+@pytest.mark.parametrize("full_output", [False, True])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("low", "high"), PLACES)
+def test_f_is_never_called_outside_of_the_bounds(low, high, options, full_output):
+    def inside(x):
+        x = np.real(np.asarray(x))
+        assert ((low <= x) & (x <= high)).all()
+
+    def scalar(t):
+        inside(t)
+        return np.exp(t)
+
+    def f(x):
+        inside(x)
+        return np.exp(x).sum()
+
+    options = options | {"bounds": (low, high), "full_output": full_output}
+    narrow = high - low < 1e-3
+    for found in (fl.derivative(scalar, 0.5, **options), fl.gradient(f, np.full(3, 0.5), **options)):
+        value = found.value if full_output else found
+        assert value == pytest.approx(
+            np.full(np.shape(value), math.exp(0.5)), rel=0.3 if narrow or "step" in options else 1e-6
+        )
+        if full_output:
+            assert (np.abs(value - math.exp(0.5)) <= found.error).all()
+    if "step" not in options:
+        fl.directional(f, np.full(3, 0.5), [1.0, -1.0, 0.5], **options) if low < 0.5 < high else None
+    if options["method"] != "complex":
+        fl.hessian(f, np.full(2, 0.5), **options)
+        fl.hessian(f, np.full(2, 0.5), **(options | {"accuracy": 2} if options["method"] != "adaptive" else options))
+
+
+def test_sides_switch_and_keep_their_order():
+    """At an end of the bounds, the formula goes to the inside, with the same accuracy."""
+    for x, sign in ((0.0, 1), (1.0, -1)):
+        f = recorded(lambda x: float(np.exp(x[0])))
+        for method in ("central", "forward", "backward"):
+            f.points.clear()
+            found = fl.gradient(f, [x], method=method, accuracy=4, bounds=(0, 1))
+            assert found == pytest.approx([math.exp(x)], rel=1e-9)
+            offsets = sorted(
+                {
+                    round(sign * float(p[0] - x) / min(abs(float(q[0]) - x) for q in f.points if q[0] != x))
+                    for p in f.points
+                }
+            )
+            assert offsets == [0, 1, 2, 3, 4]
+        errors = [fl.gradient(f, [x], accuracy=4, bounds=(0, 1), step=h)[0] - math.exp(x) for h in (0.2, 0.1)]
+        assert math.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.5)
+
+
+def test_bounds_of_many_forms():
+    optimize = types.SimpleNamespace(lb=[0.0, -np.inf], ub=np.array([1.0, 2.0]))
+    for bounds in ((0, 2), ([0, 0], [1, 2]), (0, [1, 2]), optimize, (-np.inf, np.inf)):
+        f = recorded(lambda x: float((x**3).sum()))
+        assert fl.gradient(f, [1.0, 2.0], bounds=bounds) == pytest.approx([3.0, 12.0])
+        if bounds != (-np.inf, np.inf):
+            assert (np.array(f.points) <= [2.0, 2.0]).all()
+    tree = {"a": np.ones(2), "b": 0.0}
+    found = fl.gradient(lambda t: t["a"].sum() * math.exp(t["b"]), tree, bounds=({"b": 0.0, "a": [0, 0]}, 1.0))
+    assert found["a"] == pytest.approx([1.0, 1.0])
+    assert found["b"] == pytest.approx(2.0)
+    single = np.array([0.1], np.float32)  # a little more than 0.1
+    assert fl.gradient(lambda x: float(x[0]) ** 2, single, bounds=(0, 0.1)) == pytest.approx([0.2], rel=1e-3)
+
+
+def test_corners_and_fixed_entries():
+    """Directions through several entries go where there is room; one that is fixed is not moved."""
+    x, bounds = np.array([0.0, 1.0, 0.5]), ([0, 0, 0.5], [1, 1, 0.5])
+
+    def f(x):
+        assert (x >= bounds[0]).all()
+        assert (x <= bounds[1]).all()
+        return float(np.exp(x[0] + 2 * x[1]) * x[2])
+
+    for options in ({}, {"noise": "estimate"}, {"full_output": True}, {"method": "adaptive"}):
+        found = fl.partial(f, x, 0, bounds=bounds, **({"method": "central"} | options))
+        assert getattr(found, "value", found) == pytest.approx(math.exp(2) / 2, rel=1e-7)
+    hessian = fl.hessian(lambda y: f(np.append(y, 0.5)), x[:2], bounds=(0, 1), accuracy=4)
+    assert hessian == pytest.approx(math.exp(2) / 2 * np.array([[1, 2], [2, 4]]), rel=1e-5)
+    product = fl.hvp(lambda y: f(np.append(y, 0.5)), x[:2], [1.0, -1.0], bounds=(0, 1), accuracy=4)
+    assert product == pytest.approx(math.exp(2) / 2 * np.array([-1, -2]), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "backward", "adaptive"])
+def test_retreat_from_where_f_is_not_finite(method):
+    cases = [
+        (math.log, 1e-9, 1e9), (math.sqrt, 1e-8, 0.5e4), (lambda t: math.log(1 - t), 1 - 1e-6, -1e6),
+        (lambda t: np.log(t) if t > 0 else np.inf, 1e-3, 1e3), (lambda t: math.sqrt(1 - t) + t, 1 - 2.0**-20, -511.0),
+        (lambda t: t if t >= 0 else math.nan, 0.0, 1.0), (lambda t: 2 * t if t <= 3 else math.inf, 3.0, 2.0),
+    ]  # fmt: skip
+    for f, x, truth in cases:
+        assert fl.derivative(f, x, method=method) == pytest.approx(truth, rel=2e-3)
+        full = fl.derivative(f, x, method=method, full_output=True)
+        assert abs(full.value - truth) <= max(full.error, 1e-9 * abs(truth))
+        assert full.status == "ok"
+
+
+def test_outputs_that_are_not_finite_do_not_harm_the_others():
+    f = lambda x: np.array([np.log(x[0]), x[1] ** 2, np.log(-x[0])])  # noqa: E731
+    found = fl.jacobian(f, [1e-7, 3.0], full_output=True)
+    assert found.value[:2] == pytest.approx(np.array([[1e7, 0], [0, 6]]), rel=1e-3, abs=1e-6)
+    assert np.isnan(found.value[2]).all()
+    assert found.status[2].tolist() == ["not finite"] * 2
+    assert np.isposinf(found.error[2]).all()
+    assert fl.jacobian(f, [1e-7, 3.0])[1] == pytest.approx([0, 6], abs=1e-8)
+    assert np.isnan(fl.jacobian(f, [1e-7, 3.0], method="adaptive")[2]).all()
+
+
+def test_a_vector_function_that_raises_at_some_points():
+    f = lambda t: np.array([math.log(t), t, 2 * t])  # noqa: E731
+    for method in ("central", "forward", "backward", "adaptive"):
+        assert fl.derivative(f, 1e-7, method=method) == pytest.approx([1e7, 1, 2], rel=2e-3)
+
+
+@pytest.mark.parametrize("f", [lambda t: math.nan, lambda t: math.log(-1), lambda t: 1 / 0, lambda t: np.inf])
+def test_no_answer_is_refused(f):
+    for method in ("central", "forward", "adaptive"):
+        with pytest.raises(ValueError, match="must have a derivative at x; got no finite difference"):
+            fl.derivative(f, 1.0, method=method)
+        full = fl.derivative(f, 1.0, method=method, full_output=True)
+        assert np.isnan(full.value)
+        assert (full.error, full.status) == (np.inf, "not finite")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is reported
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_full_output():
+    x = {"a": np.array([1.0, 2.0], np.float32), "b": 3.0}
+    full = fl.gradient(lambda t: float((t["a"].astype(float) ** 2).sum() * t["b"]), x, full_output=True)
+    assert isinstance(full, fl.Derivative)
+    for part in (full.value, full.error, full.step):
+        assert list(part) == ["a", "b"]
+        assert part["a"].dtype == np.float32
+        assert isinstance(part["b"], np.float64)
+    assert full.status["a"].tolist() == ["ok", "ok"]
+    assert isinstance(full.nfev, int)
+    assert isinstance(full.noise, float)
+    assert full.asymmetry is None
+    one = fl.derivative(math.sin, 1.0, full_output=True)
+    assert (type(one.status), type(one.value)) == (str, np.float64)
+    jacobian = fl.jacobian(lambda x: np.array([x[0], x[1] ** 2, 1.0]), [1.0, 2.0], full_output=True)
+    assert jacobian.value.shape == jacobian.error.shape == jacobian.step.shape == jacobian.status.shape == (3, 2)
+    assert (abs(jacobian.value - [[1, 0], [0, 4], [0, 0]]) <= jacobian.error).all()
+    hvp = fl.hvp(rosenbrock, [1.0, 1.0], [1.0, 0.0], full_output=True)
+    assert (abs(hvp.value - [802, -400]) <= hvp.error).all()
+    zero = fl.directional(rosenbrock, [1.0, 1.0], [0.0, 0.0], full_output=True)
+    assert (zero.value, zero.error, zero.status) == (0.0, 0.0, "ok")
+    assert fl.gradient(lambda x: 1.0, np.zeros(0), full_output=True).value.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"accuracy": 4}, {"method": "adaptive"}, {"method": "forward", "accuracy": 4}, {"step": 1e-2}]
+)
+def test_hessians_are_symmetric_and_bounded(options):
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        n = 4
+        a = rng.normal(size=(n, n))
+        x = rng.normal(size=n)
+        f = lambda x, a=a: float(np.exp(0.3 * np.sin(a @ x).sum()))  # noqa: E731
+        s, c = np.sin(a @ x), np.cos(a @ x)
+        g = 0.3 * a.T @ c
+        truth = math.exp(0.3 * s.sum()) * (np.outer(g, g) - 0.3 * a.T @ np.diag(s) @ a)
+        full = fl.hessian(f, x, full_output=True, **options)
+        assert np.array_equal(full.value, full.value.T)
+        assert (np.abs(full.value - truth) <= full.error).mean() >= 0.99
+        assert full.asymmetry is None
+        assert np.array_equal(fl.hessian(f, x, **options), full.value)
+
+
+def test_the_asymmetry_tells_of_a_wrong_gradient():
+    jac = lambda x: np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])  # noqa: E731
+    right = fl.hessian(rosenbrock, [0.5, 2.0], jac=jac, full_output=True)
+    assert right.asymmetry < 1e-5
+    assert right.value == pytest.approx(np.array([[1200 * 0.25 - 800 + 2, -200], [-200, 200]]))
+    wrong = fl.hessian(rosenbrock, [0.5, 2.0], jac=lambda x: jac(x) * [1.0, 2.0], full_output=True)
+    assert wrong.asymmetry == pytest.approx(200, rel=1e-6)
+    assert np.array_equal(wrong.value, wrong.value.T)
+    assert wrong.error[0, 1] >= 100
+
+
+def test_status_and_error_where_no_derivative_exists():
+    step = lambda t: float(t > 0.25)  # noqa: E731
+    for options in ({"method": "adaptive"}, {"method": "central"}, {"method": "forward", "accuracy": 2}):
+        kink = fl.derivative(lambda t: 3 * abs(t - 1) + t, 1.0, full_output=True, **options)
+        assert kink.status == "kink"
+        assert -2 <= kink.value <= 4
+        assert kink.value - kink.error <= -1.9
+        assert kink.value + kink.error >= 3.9
+        assert (
+            fl.derivative(math.cbrt if hasattr(math, "cbrt") else np.cbrt, 0.0, full_output=True, **options).error
+            == np.inf
+        )
+        assert fl.derivative(step, 0.25, full_output=True, **options).error > 1e-1
+        assert fl.derivative(step, 0.2500001, full_output=True, **options).error != 0
+    with pytest.raises(ValueError, match="grow when the step shrinks"):
+        fl.derivative(np.cbrt, 0.0)
+    with pytest.raises(ValueError, match="wildly"):
+        fl.derivative(np.sin, 1e20)
+
+
+def test_the_same_seed_gives_the_same():
+    x = np.linspace(1, 2, 4)
+    f = lambda x: float(np.sin(x).sum())  # noqa: E731
+    one, two, other = (fl.gradient(f, x, noise="estimate", full_output=True, rng=rng) for rng in (1, 1, 2))
+    assert np.array_equal(one.value, two.value)
+    assert one.noise == two.noise
+    assert one.noise != other.noise
+    assert fl.gradient(f, x, rng=np.random.default_rng(1), noise="estimate", full_output=True).noise == one.noise
+
+
+@pytest.mark.parametrize("function", ALL, ids=lambda f: f.__name__)
+def test_signatures_and_documentation(function):
+    parameters = inspect.signature(function).parameters
+    shared = {
+        "method",
+        "accuracy",
+        "typical",
+        "bounds",
+        "noise",
+        "args",
+        "vectorized",
+        "workers",
+        "max_memory",
+        "full_output",
+        "rng",
+    }
+    assert shared <= set(parameters)
+    assert "options" not in parameters
+    assert parameters["method"].default == ("adaptive" if function in (fl.derivative, fl.partial) else "central")
+    assert all(p.kind is p.KEYWORD_ONLY for name, p in parameters.items() if name in shared)
+    documented = function.__doc__.split("Other Parameters")[1]
+    for name in parameters:
+        assert f"\n{name} :" in function.__doc__ or f"\n{name}, " in function.__doc__, name
+    assert ("\norder :" in documented) == ("order" in parameters)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The complex step
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_complex_step_is_exact():
+    x = np.linspace(-2, 2, 9)
+    f = lambda x: np.exp(x) / np.sqrt(np.sin(x) ** 3 + np.cos(x) ** 3 + 3)  # noqa: E731
+    t = sympy.Symbol("t")
+    truth = sympy.diff(sympy.exp(t) / sympy.sqrt(sympy.sin(t) ** 3 + sympy.cos(t) ** 3 + 3), t)
+    wanted = [float(truth.evalf(30, subs={t: v})) for v in x]
+    assert fl.derivative(f, x, method="complex") == pytest.approx(wanted, rel=2e-15)
+    full = fl.derivative(f, x, method="complex", full_output=True)
+    assert (np.abs(full.value - wanted) <= full.error).all()
+    assert full.error.max() < 1e-13
+    tree = {"a": x, "b": 2.0}
+    found = fl.gradient(lambda t: (t["a"] ** 3).sum() * t["b"], tree, method="complex")
+    assert found["a"] == pytest.approx(6 * x**2, rel=1e-15)
+    assert found["b"] == pytest.approx((x**3).sum(), rel=1e-14, abs=1e-14)
+    assert fl.jacobian(lambda x: np.array([x[0] * x[1], x[0] ** 2]), [2.0, 3.0], method="complex").tolist() == [
+        [3, 2],
+        [4, 0],
+    ]
+    assert fl.directional(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 1.0], method="complex") == 5.0
+
+
+NOT_ANALYTIC = {
+    "abs": lambda x: np.abs(x).sum() + 0 * x.sum(),
+    "conj": lambda x: (x * np.conj(x)).sum() + 0 * x.sum(),
+    "norm": lambda x: np.linalg.norm(x),
+    "norm, complex": lambda x: np.linalg.norm(x) + 0 * x.sum(),
+    "sqrt(z conj z)": lambda x: np.sqrt(x * np.conj(x)).sum(),
+    "astype": lambda x: (x.astype(float) ** 2).sum(),
+    "astype of a part": lambda x: (x**2).sum() + x.astype(float)[1] ** 2,
+    "real": lambda x: (x.real**2).sum() + 0 * x.sum(),
+    "float": lambda x: math.sin(x[0]),
+    "one entry of many": lambda x: (x**2).sum() + np.abs(x[2]),
+    "complex by nature": lambda x: np.exp(1j * x).sum(),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ANALYTIC)
+def test_the_complex_step_refuses_code_that_is_not_analytic(name):
+    """Each of these gives silently 0, or something near the truth, elsewhere."""
+    x = np.array([-2.0, 0.5, 1.5])
+    with pytest.raises(ValueError, match='method="central"'):
+        fl.gradient(NOT_ANALYTIC[name], x, method="complex")
+    with pytest.raises(ValueError, match='method="central"'):
+        fl.jacobian(lambda x: np.array([x.sum(), NOT_ANALYTIC[name](x)]), x, method="complex")
+
+
+def test_the_complex_step_takes_what_branches_on_the_real_part():
+    x = np.array([-2.0, 0.5, 1.5])
+    f = lambda x: sum(v**2 if v.real > 0 else -(v**3) for v in x)  # noqa: E731
+    assert fl.gradient(f, x, method="complex") == pytest.approx([-12.0, 1.0, 3.0], rel=1e-14)
+    f = lambda x: np.where(x.real > 0, x, 0).sum()  # noqa: E731
+    assert fl.gradient(f, x, method="complex").tolist() == [0, 1, 1]
+    assert fl.gradient(lambda x: np.maximum(x, 0).sum(), x, method="complex").tolist() == [0, 1, 1]
+    huge = lambda x: 1e12 + (x**2).sum()  # noqa: E731  the comparison knows what rounding hides
+    assert fl.gradient(huge, x, method="complex") == pytest.approx(2 * x)
+    assert fl.gradient(lambda x: 0 * x.sum(), x, method="complex").tolist() == [0, 0, 0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Faults that others were measured to have
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def pseudo_noise(x):
+    return math.sin(x) + 1e-6 * math.sin(1e9 * x)
+
+
+FAULTS = {
+    # name: (f, x, truth or None where there is none, the worst error that the bound may be)
+    "kink of abs": (abs, 0.0, None, None),
+    "kink of relu": (lambda x: max(0.0, x), 0.0, None, None),
+    "log near 0": (math.log, 0.1, 10.0, 1e-9),
+    "log very near 0": (math.log, 1e-3, 1e3, 1e-6),
+    "zero derivative": (lambda x: (x - 1) ** 3, 1.0, 0.0, 1e-12),
+    "noise of 1e-6": (pseudo_noise, 1.0, math.cos(1), 1e-4),
+    "sin at 1": (math.sin, 1.0, math.cos(1), 1e-12),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_derivative_is_never_overconfident(name):
+    f, x, truth, worst = FAULTS[name]
+    found = fl.derivative(f, x, full_output=True)
+    if truth is None:
+        assert found.status == "kink"
+        assert found.error >= 1
+        return
+    assert found.status == "ok"
+    assert abs(found.value - truth) <= found.error <= worst
+
+
+def test_sin_at_1e20_has_no_derivative_in_double_precision():
+    found = fl.derivative(math.sin, 1e20, full_output=True)
+    assert (found.status, found.error) == ("unresolved", np.inf)
+
+
+def test_central_steps_see_noise():
+    """Of 0.14, the error of a step that is blind to it."""
+    assert abs(fl.derivative(pseudo_noise, 1.0, method="central", noise="estimate") - math.cos(1)) < 1e-3
+    blind = fl.derivative(pseudo_noise, 1.0, method="central", full_output=True)
+    assert abs(blind.value - math.cos(1)) <= blind.error
+
+
+def test_evaluations_for_ten_variables():
+    calls = []
+    fl.gradient(lambda x: calls.append(1) or float(np.sin(x).sum()), np.linspace(0, 1, 10))
+    assert len(calls) == 20
+
+
+def test_the_central_step_is_the_cube_root_of_eps():
+    x = np.linspace(0.5, 1.5, 50)
+    assert np.median(np.abs(fl.derivative(np.sin, x, method="central") - np.cos(x))) < 3e-11
+
+
+def test_hessians_are_not_nested_differences():
+    """Nested forward differences gave 6 for 2, and a fixed step made more accurate stencils worse."""
+    f = lambda x: float(x[0] ** 2 + 1e3 * x[1])  # noqa: E731
+    for options in ({}, {"accuracy": 4}, {"accuracy": 8}, {"method": "forward"}, {"method": "forward", "accuracy": 4}):
+        assert fl.hessian(f, [1.0, 2.0], **options) == pytest.approx(np.array([[2.0, 0], [0, 0]]), abs=2e-2)
+        assert fl.hvp(f, [1.0, 2.0], [1.0, 1.0], **options) == pytest.approx([2.0, 0], abs=2e-2)
+    errors = [
+        np.abs(fl.hessian(rosenbrock, [1.0, 1.0], accuracy=p) - [[802, -400], [-400, 200]]).max() for p in (2, 4, 8)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_an_accuracy_that_there_is_not_is_refused():
+    """And not rounded silently."""
+    with pytest.raises(ValueError, match="must be even"):
+        fl.gradient(rosenbrock, [1.0, 1.0], accuracy=3)
