@@ -33,12 +33,25 @@ def test_the_table_of_optimizers_is_the_code():
     assert section("optimizers") == table()
 
 
-def test_the_example_runs_and_prints_what_it_says(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert 15 <= len(code.strip().splitlines()) <= 25
+EXAMPLES = re.findall(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", README.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "shown"), EXAMPLES)
+def test_the_examples_run_and_print_what_they_say(code, shown, capsys):
+    """What is printed stands behind the print, or in the block below; errors and their bounds depend on the machine."""
     exec(compile(code, "README.md", "exec"), {})
-    said = re.search(r"print\(.*# (.*)$", code, re.MULTILINE)[1]
-    assert capsys.readouterr().out.strip() == said
+    said = "\n".join(re.findall(r"print\(.*# (.*)$", code, re.MULTILINE))
+    printed = capsys.readouterr().out.strip()
+    assert without_errors(printed) == without_errors(said or shown.strip())
+
+
+def without_errors(text: str) -> str:
+    """Leave out numbers like 3e-12, and the spaces that they change."""
+    return re.sub(r"[ \t]+", " ", re.sub(r"\d(?:\.\d)?e-\d\d", "#", text))
+
+
+def test_the_first_example_has_twenty_lines_or_so():
+    assert 15 <= len(EXAMPLES[0][0].strip().splitlines()) <= 25
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "bench", "lint", "wheel"])
