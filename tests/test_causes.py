@@ -646,7 +646,7 @@ def unrelated(rng):
     return blocks_of(case, rng, accuracy, sampled=rng.random() < 0.3), setting_of(case)
 
 
-@pytest.mark.parametrize("trials", [200, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [200])
 def test_unrelated_gradients_have_no_cause(trials):
     rng = np.random.default_rng(11)
     claimed = sum(bool(find_causes(*unrelated(rng))) for _ in range(trials))
@@ -655,7 +655,7 @@ def test_unrelated_gradients_have_no_cause(trials):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_an_unknown_bug_in_a_model_has_no_cause(model):
-    """Disturb the right gradient; only that a softmax's sum of 0 is gone may be said."""
+    """Disturb the right gradient: nothing explains that."""
     rng = np.random.default_rng(5)
     case = MODELS[model](rng)
     for everywhere in (False, True):
@@ -663,8 +663,7 @@ def test_an_unknown_bug_in_a_model_has_no_cause(model):
         for (name, x), (_, d) in zip(leaves(case.x), leaves(case.df(case.x, *case.args)), strict=True):
             noise = rng.normal(size=np.shape(d)) * np.abs(d).max()
             blocks[name] = (x, d + noise if everywhere or not blocks else d, d)
-        causes = find_causes(blocks_of(Example(blocks), rng), known_of(case))
-        assert all(cause.number == 16 and "ΣD = 0" in cause.text for cause in causes), causes
+        assert find_causes(blocks_of(Example(blocks), rng), known_of(case)) == []
 
 
 def known_of(case):

@@ -10,6 +10,7 @@ from .catalogue import CATALOGUE, Block, Cause, Setting
 from .evidence import Finding, Part, Scene, Told, join, listed, part_of
 
 MOST = 5  # causes returned
+FAR = 0.3  # one whose score is so much lower is not worth naming beside the best
 
 OF_ALL: list[Callable[[Part, Scene], Iterator[Finding]]] = [
     *scales.OF_ALL,
@@ -74,7 +75,8 @@ def find_causes(blocks: Sequence[Block], setting: Setting) -> list[Cause]:
     best: dict[tuple[int, str | None], Cause] = {}
     for cause in sorted(found, key=lambda c: -c.score):
         best.setdefault((cause.number, cause.block), cause)
-    return list(best.values())[:MOST]
+    ranked = list(best.values())
+    return [cause for cause in ranked[:MOST] if cause.score > ranked[0].score - FAR]
 
 
 def _cause(finding: Finding, block: str | None, place: str, score: float) -> Cause:

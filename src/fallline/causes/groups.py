@@ -187,7 +187,7 @@ def _standardised(part: Part, deviation: Array, axes: tuple[int, ...]) -> bool:
 
 
 def _broken_identity(part: Part, scene: Scene) -> Iterator[Finding]:
-    """Look for a sum that vanishes in D but not in g: of a softmax, of a normalisation."""
+    """Look for sums that vanish in D, of which g breaks exactly one: those behind a normalisation."""
     for axes in _axes_sets(len(part.shape)) if part.g.size > 2 else []:
         one = np.ones(part.shape)
         centred, orthogonal = (sums_to_zero(part, part.d, weight, axes) for weight in (one, part.x))
@@ -197,17 +197,6 @@ def _broken_identity(part: Part, scene: Scene) -> Iterator[Finding]:
             path, word = ("mean", "ΣD") if off_centre else ("variance", "ΣD·x")
             start = f"{word} = 0 {where}, as behind a normalisation, and g breaks that alone"
             yield Finding(24, 0.55, f"{start}, as when the path through the {path} is missing")
-        elif _softmax_broken(part, axes) and (part is scene.whole or len(scene.wrong) > 1):
-            start = f"ΣD = 0 {where}, as behind a softmax, and Σg is not"
-            yield Finding(16, 0.4, f"{start}: g is not seen through its Jacobian, as when that has its diagonal only")
-
-
-def _softmax_broken(part: Part, axes: tuple[int, ...]) -> bool:
-    """Tell whether D sums to 0 over the last axis in several lines, and g in none of them."""
-    if axes != (len(part.shape) - 1,) or not part.complete or part.g.size < 3 * part.shape[-1]:
-        return False
-    broken = np.abs(part.e.sum(axis=-1)) > 2 * SLACK * part.tol.sum(axis=-1)
-    return bool(broken.all()) and sums_to_zero(part, part.d, np.ones(part.shape), axes)
 
 
 OF_BLOCK = (_gamma, _per_unit, _detached, _broken_identity)
