@@ -80,11 +80,14 @@ void fl_difference(size_t n, const double *weights, const double *values, size_t
  * that would refuse every root. What a function does that is all noise at this distance, its levels tell. */
 double fl_noise(size_t n, const double *values, fl_noise_status *status)
 {
-    double table[FL_MAX_NODES], level[FL_MAX_NODES];
-    int changes_sign[FL_MAX_NODES];
+    double table[FL_MAX_NODES], level[FL_MAX_NODES], size = 0;
+    int changes_sign[FL_MAX_NODES], exponent;
     size_t n_equal = 0;
+    for (size_t i = 0; i < n; i++)
+        size = fmax(size, fabs(values[i]));
+    frexp(size, &exponent); /* values about 1 have squares that neither overflow nor vanish */
     for (size_t i = 0; i < n; i++) {
-        table[i] = values[i];
+        table[i] = ldexp(values[i], -exponent);
         n_equal += i > 0 && values[i] == values[i - 1];
     }
     double gamma = 1;
@@ -107,10 +110,11 @@ double fl_noise(size_t n, const double *values, fl_noise_status *status)
         const double most = fmax(level[k], fmax(level[k + 1], level[k + 2]));
         if (most <= 4*least && changes_sign[k]) {
             *status = FL_NOISE_FOUND;
-            return level[k];
+            return ldexp(level[k], exponent);
         }
     }
-    return fmax(level[n - 2], level[n - 3]); /* the last one is of one difference, which may be small by chance */
+    /* the last level is of one difference, which may be small by chance */
+    return ldexp(fmax(level[n - 2], level[n - 3]), exponent);
 }
 
 /* ---- extrapolation ---- */
@@ -155,10 +159,39 @@ void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_po
                  const double *moved, const double *base, double *values)
 {
     for (size_t k = 0; k < n_points; k++) {
-        for (size_t m = starts[k]; m < starts[k + 1]; m++)
+        const size_t first = starts != NULL ? starts[k] : k, last = starts != NULL ? starts[k + 1] : k + 1;
+        for (size_t m = first; m < last; m++)
             x[index[m]] = moved[m];
         values[k] = f(x, n, context);
-        for (size_t m = starts[k]; m < starts[k + 1]; m++)
+        for (size_t m = first; m < last; m++)
             x[index[m]] = base[index[m]];
+    }
+}
+
+void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index, const double *steps,
+                      size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
+                      double *sizes, unsigned char *exact)
+{
+    for (size_t i = 0; i < n_lines; i++) {
+        double values[FL_MAX_NODES], factor = 1, *entry = &x[index[i]];
+        const double at = *entry, h = steps[i];
+        exact[i] = 1;
+        for (size_t k = 0; k < n_nodes; k++) {
+            const volatile double reached = at + nodes[k]*h;
+            exact[i] &= reached - at == nodes[k]*h;
+        }
+        if (!exact[i])
+            continue;
+        sizes[i] = 0;
+        for (size_t k = 0; k < n_nodes; k++) {
+            *entry = at + nodes[k]*h;
+            values[k] = nodes[k] == 0 ? origin : f(x, n, context);
+            if (!(fabs(values[k]) <= sizes[i])) /* fmax is a call */
+                sizes[i] = fabs(values[k]);
+        }
+        *entry = at;
+        for (size_t k = 0; k < order; k++)
+            factor /= h;
+        fl_difference(n_nodes, weights, values, 1, factor, &out[i]);
     }
 }

@@ -167,10 +167,17 @@ void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *d
 
 typedef double fl_function(const double *x, size_t n, void *context);
 
-/* values[k] = f(x) where x is base but for x[index[m]] = moved[m], starts[k] <= m < starts[k + 1]. x is a copy of base, and is
- * one again afterwards. */
+/* values[k] = f(x) where x is base but for x[index[m]] = moved[m], starts[k] <= m < starts[k + 1], or m = k if starts is NULL. x
+ * is a copy of base, and is one again afterwards. */
 void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts, const size_t *index,
                  const double *moved, const double *base, double *values);
+
+/* Differences along axes in one go: out[i], of f at x with entry index[i] moved by nodes[k]*steps[i]; sizes[i] is the greatest
+ * magnitude of f there. exact[i] is 0, and nothing else is done for i, where a sum had to be rounded: the weights do not fit
+ * then. f at node 0 is `origin`. x is as it was afterwards. */
+void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index, const double *steps,
+                      size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
+                      double *sizes, unsigned char *exact);
 
 /* ---- threads (pool.c) ---- */
 

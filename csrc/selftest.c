@@ -666,6 +666,123 @@ static void test_plan(void)
     until_refusal = SIZE_MAX;
 }
 
+/* ---- numerical derivatives ---- */
+
+/* Nodes first, first + 1, ...; the weights are integers over one denominator. */
+static void test_stencil(size_t order, size_t n, int first, const double *numerators, double denominator, size_t accuracy,
+                         double constant)
+{
+    double nodes[FL_MAX_NODES] = {0}, weights[FL_MAX_NODES] = {0}, found;
+    for (size_t i = 0; i < n; i++)
+        nodes[i] = first + (double)i;
+    fl_stencil(order, n, nodes, weights);
+    for (size_t i = 0; i < n; i++)
+        expect(weights[i] == numerators[i]/denominator, "fl_stencil: order %zu, %zu nodes from %d: weight %zu is %.17g", order, n,
+               first, i, weights[i]);
+    const size_t power = fl_stencil_error(order, n, nodes, &found);
+    expect(power == accuracy && fabs(found - constant) <= 1e-15*fabs(constant),
+           "fl_stencil_error: order %zu, %zu nodes from %d: %.17g h^%zu", order, n, first, found, power);
+}
+
+static void test_stencils(void)
+{
+    test_stencil(1, 3, -1, (double[]){-1, 0, 1}, 2, 2, 1.0/6);
+    test_stencil(2, 3, -1, (double[]){1, -2, 1}, 1, 2, 1.0/12);
+    test_stencil(1, 9, -4, (double[]){3, -32, 168, -672, 0, 672, -168, 32, -3}, 840, 8, -1.0/630);
+    test_stencil(2, 9, -4, (double[]){-9, 128, -1008, 8064, -14350, 8064, -1008, 128, -9}, 5040, 8, -1.0/3150);
+    test_stencil(1, 2, 0, (double[]){-1, 1}, 1, 1, 1.0/2);
+    test_stencil(1, 9, 0, (double[]){-2283, 6720, -11760, 15680, -14700, 9408, -3920, 960, -105}, 840, 8, -1.0/9);
+    test_stencil(2, 6, 0, (double[]){45, -154, 214, -156, 61, -10}, 12, 4, -137.0/180);
+    test_stencil(1, 3, -2, (double[]){1, -4, 3}, 2, 2, -1.0/3);
+}
+
+static void test_differences(void)
+{
+    /* x^2 and 5 at 1 - h, 1, 1 + h with h = 1/2, and with a value that is large beside the differences */
+    double out[3];
+    fl_difference(3, (double[]){-0.5, 0, 0.5}, (double[]){0.25, 5, 1e15, 1, 5, 1e15, 2.25, 5, 1e15 + 1}, 3, 2, out);
+    expect(out[0] == 2 && out[1] == 0 && out[2] == 1, "fl_difference: %g %g %g", out[0], out[1], out[2]);
+}
+
+static void test_noise(void)
+{
+    size_t near = 0, tests = 0;
+    for (int exponent = -600; exponent <= 600; exponent += 300) /* squares would overflow, or vanish */
+        for (uint64_t i = 0; i < 200; i++, tests++) {
+            double values[7] = {0}, x = number(~i);
+            fl_noise_status status;
+            for (size_t k = 0; k < 7; k++) {
+                const double noise = (double)(int64_t)mix(100*i + k)*0x1p-63; /* within 1: its standard deviation is 0.58 */
+                values[k] = ldexp(1e6 + x*(double)k + noise, exponent);
+            }
+            const double level = ldexp(fl_noise(7, values, &status), -exponent);
+            near += status == FL_NOISE_FOUND && level > 0.58/4 && level < 0.58*4;
+        }
+    expect(near >= tests*9/10, "fl_noise: found %zu of %zu", near, tests);
+    double equal[7] = {1, 1, 1, 1, 1, 1, 1}, smooth[7] = {0};
+    fl_noise_status status;
+    expect(fl_noise(7, equal, &status) == 0 && status == FL_NOISE_STEP_SMALL, "fl_noise: must tell equal values");
+    for (size_t k = 0; k < 7; k++)
+        smooth[k] = ldexp(1, (int)k);
+    fl_noise(7, smooth, &status);
+    expect(status == FL_NOISE_STEP_LARGE, "fl_noise: must tell a smooth function");
+}
+
+static void test_extrapolation(void)
+{
+    double differences[12], roundoff[12] = {0}, values[2], errors[2];
+    size_t levels[2];
+    for (size_t k = 0; k < 6; k++) { /* of x^5 and of 3x + 7, at 1 */
+        const double h = ldexp(1, -(int)k);
+        differences[2*k] = 5 + 10*h*h + h*h*h*h;
+        differences[2*k + 1] = 3;
+    }
+    fl_extrapolate(6, 2, 2, differences, roundoff, 2, values, errors, levels);
+    expect(values[0] == 5 && errors[0] < 1e-13 && values[1] == 3 && errors[1] == 0, "fl_extrapolate: %.17g, %.17g", values[0],
+           values[1]);
+    for (size_t k = 0; k < 6; k++)
+        roundoff[2*k + 1] = ldexp(0.125, (int)k);
+    fl_extrapolate(6, 2, 2, differences, roundoff, 2, values, errors, levels);
+    expect(values[1] == 3 && errors[1] > 0.125 && errors[1] < 1 && levels[1] == 1, "fl_extrapolate: an error of %g", errors[1]);
+}
+
+static double weighted_sum(const double *x, size_t n, void *context)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += *(double *)context*(double)(i + 1)*x[i];
+    return sum;
+}
+
+static void test_evaluation(void)
+{
+    double x[3] = {1, 2, 3}, base[3] = {1, 2, 3}, context = 2, values[3];
+    const size_t starts[4] = {0, 1, 1, 3}, index[3] = {1, 0, 2};
+    const double moved[3] = {5, 7, 11};
+    fl_evaluate(weighted_sum, &context, 3, x, 3, starts, index, moved, base, values);
+    expect(values[0] == 40 && values[1] == 28 && values[2] == 88, "fl_evaluate: %g %g %g", values[0], values[1], values[2]);
+    fl_evaluate(weighted_sum, &context, 3, x, 2, NULL, index, moved, base, values + 1);
+    expect(values[0] == 40 && values[1] == 40 && values[2] == 40, "fl_evaluate: %g %g", values[1], values[2]);
+    expect(memcmp(x, base, sizeof x) == 0, "fl_evaluate: must restore x");
+}
+
+static void test_axes(void)
+{
+    double x[3] = {1, 2, 3}, context = 2, out[3] = {0}, sizes[3] = {0}, steps[3] = {0.5, 0.25, 1}, huge = 0x3p52;
+    const size_t index[3] = {1, 0, 2};
+    unsigned char exact[3];
+    fl_differentiate(weighted_sum, &context, 3, x, 3, index, steps, 1, 2, (double[]){-1, 1}, (double[]){-0.5, 0.5}, 0, out, sizes,
+                     exact);
+    expect(out[0] == 4 && out[1] == 2 && out[2] == 6, "fl_differentiate: %g %g %g", out[0], out[1], out[2]);
+    expect(sizes[0] == 30 && exact[0] && x[0] == 1 && x[1] == 2 && x[2] == 3, "fl_differentiate: must restore x");
+    fl_differentiate(weighted_sum, &context, 3, x, 1, index, steps, 2, 3, (double[]){-1, 0, 1}, (double[]){1, -2, 1}, 27, out,
+                     sizes, exact);
+    expect(out[0] == 4*(26 - 54 + 30), "fl_differentiate: the value at node 0 is given; got %g", out[0]);
+    fl_differentiate(weighted_sum, &context, 1, &huge, 1, (size_t[]){0}, steps, 1, 2, (double[]){-1, 1}, (double[]){-0.5, 0.5}, 0,
+                     out, sizes, exact);
+    expect(!exact[0] && huge == 0x3p52, "fl_differentiate: 3*2^52 + 1/2 is not a double");
+}
+
 int main(int n_arguments, char **arguments)
 {
     if (n_arguments > 1 && strcmp(arguments[1], "--wrong-rule") == 0)
@@ -677,6 +794,12 @@ int main(int n_arguments, char **arguments)
     for (uint64_t i = 0; i < 2000; i++)
         test_layout(mix(i));
     test_halves();
+    test_stencils();
+    test_differences();
+    test_noise();
+    test_extrapolation();
+    test_evaluation();
+    test_axes();
     for (size_t i = 0; i < fl_rule_count(); i += every)
         for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
             test_rule((setup){.rule = i, .format = format});

@@ -8,7 +8,7 @@ import pytest
 
 from fallline import _core
 from fallline.evaluate import Function
-from fallline.lines import Differences, Lines, power_of_two, stencil
+from fallline.lines import CODES, Differences, Lines, power_of_two, stencil
 from fallline.noise import measure_noise
 from fallline.space import Space
 
@@ -142,7 +142,7 @@ def test_a_stencil_is_exact_for_polynomials_of_its_degree(side, order, accuracy)
     polynomial = np.polynomial.Polynomial(np.arange(1.0, degree + 2))
     found = differences_of(lambda x: float(polynomial(x[0])), [1.0], side, accuracy, order)(np.array([0.5]))
     assert found.value[0, 0] == pytest.approx(float(polynomial.deriv(order)(1.0)), rel=1e-9)
-    assert found.side.tolist() == [side]
+    assert found.side.tolist() == [CODES[side]]
 
 
 def test_where_x_plus_h_is_rounded_the_weights_know_it():

@@ -66,7 +66,7 @@ def call_moved(
     args: tuple[Any, ...],
     build: Callable[[_Array], Any] | None,
     base: _Array,
-    starts: _Indices,
+    starts: _Indices | None,
     index: _Indices,
     moved: _Floats,
 ) -> list[Any]: ...
@@ -76,4 +76,14 @@ def capsule_name(capsule: Any) -> str | None: ...
 @final
 class Native:
     def __new__(cls, function: Any, owner: Any) -> Self: ...
-    def call_moved(self, base: _Floats, starts: _Indices, index: _Indices, moved: _Floats) -> _Floats: ...
+    def call_moved(self, base: _Floats, starts: _Indices | None, index: _Indices, moved: _Floats) -> _Floats: ...
+    def differentiate(
+        self,
+        base: _Floats,
+        index: _Indices,
+        steps: _Floats,
+        order: int,
+        nodes: _Floats,
+        weights: _Floats,
+        origin: float,
+    ) -> tuple[_Floats, _Floats, npt.NDArray[np.bool_]]: ...

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.lines import Differences, Stencil, by_side, power_of_two, real_parts, stencil
+from fallline.lines import CODES, Differences, Side, Stencil, by_side, power_of_two, real_parts, stencil
 from fallline.near import look_near
 from fallline.noise import least_noise
 
@@ -25,8 +25,9 @@ Array = npt.NDArray[Any]
 LEVELS = 6  # steps of one ladder
 FIRST = 2.0**-3  # the first step, relative to the scale
 FURTHER = (2.0**-9, 2.0**-16, 2.0**-24, 2.0**6, 2.0**-31, 2.0**-38, 2.0**-45)  # where later ladders begin
-DEEP = FURTHER[3:6]  # after these, only lines go on that have found no finite values
-GOOD = 1e-9  # a relative error that needs no further ladder
+DEEP = FURTHER[3:6]  # after these, only lines go on whose values are not finite, or bad
+GOOD, BAD = 1e-9, 1e-4  # relative errors that need no further ladder, and that need one in the deep
+MUCH = 32.0  # by how much a bound must be narrower than a kink to say that it is elsewhere
 WORST = 3.0  # how many standard deviations of noise a bound holds against
 GROWTH = 1.25  # D(h/2)/D(h) of differences that diverge: 2 at a jump, 1.41 at a square root
 SAFETY = 2.0  # the least of many error estimates is too small as often as not
@@ -72,6 +73,9 @@ class Resolved:
         better = (other.error < self.error[rows]) | (
             (self.status[rows] == "not finite") & (other.status != "not finite")
         )
+        # Where there was a kink, or the differences grew, noise may hide it nearer to x: that is no derivative yet.
+        better &= (self.status[rows] != "kink") | (other.error < self.error[rows] / MUCH)
+        better &= (self.status[rows] != "diverges") | (other.error < 0.5 * np.abs(other.value))
         for name in ("value", "error", "step", "status"):
             own, others = getattr(self, name), getattr(other, name)
             own[rows] = np.where(better, others, own[rows])
@@ -94,14 +98,15 @@ def resolve(differences: Differences, noise: Array) -> Resolved:
     is_complex = differences.function.dtype.kind == "c"
     noise = np.tile(noise, (1, 2)) if is_complex else noise
     best = _descend(differences, differences.side, np.arange(len(differences.lines)), noise)
-    for side in ("forward", "backward"):
-        rows = np.flatnonzero((best.status == "not finite").any(axis=1))
+    sides: tuple[Side, Side] = ("forward", "backward")
+    for side in sides:
+        rows = np.flatnonzero(_unseen(best, differences, np.arange(len(differences.lines))))
         if len(rows) and side != differences.side:
             best.take(rows, _descend(differences, side, rows, noise))
     return best.join_parts() if is_complex else best
 
 
-def _descend(differences: Differences, side: str, which: Array, noise: Array) -> Resolved:
+def _descend(differences: Differences, side: Side, which: Array, noise: Array) -> Resolved:
     """Try ladders of some lines on one side (where the bounds allow it) until no other is likely to be better."""
     scale = differences.lines.scale
     best: Resolved | None = None
@@ -111,12 +116,20 @@ def _descend(differences: Differences, side: str, which: Array, noise: Array) ->
         if best is None:
             best = Resolved.nothing(len(which), ladder.value.shape[1])
         best.take(rows, ladder)
-        unseen = (best.status == "not finite").any(axis=1)
-        rows = np.flatnonzero(unseen if start in DEEP else _is_poor(best, noise[which], differences.order).any(axis=1))
+        unseen = _unseen(best, differences, which)
+        poor = _is_poor(best, noise[which], differences.order)
+        if start in DEEP:
+            poor &= best.error > BAD * np.abs(best.value)
+        rows = np.flatnonzero(unseen | poor.any(axis=1))
         if len(rows) == 0:
             break
     assert best is not None
     return best
+
+
+def _unseen(best: Resolved, differences: Differences, which: Array) -> Array:
+    """Tell which lines have an output that is finite at x, but has no finite difference yet."""
+    return np.asarray(((best.status == "not finite") & np.isfinite(real_parts(differences.f0(which)))).any(axis=1))
 
 
 def _is_poor(best: Resolved, noise: Array, order: int) -> Array:
@@ -126,7 +139,7 @@ def _is_poor(best: Resolved, noise: Array, order: int) -> Array:
         return np.asarray(~(best.error <= np.fmax(GOOD * np.abs(best.value), allowed)))
 
 
-def _ladder(differences: Differences, side: str, rows: Array, h0: Array, noise: Array) -> Resolved:
+def _ladder(differences: Differences, side: Side, rows: Array, h0: Array, noise: Array) -> Resolved:
     """Return what one ladder of steps says about some lines, on the side that the bounds allow."""
     sides, h0 = differences.on(side).fit(power_of_two(h0), rows)
     result: Resolved | None = None
@@ -139,7 +152,7 @@ def _ladder(differences: Differences, side: str, rows: Array, h0: Array, noise: 
     return result
 
 
-def _climb(differences: Differences, which: Array, side: str, h0: Array, noise: Array) -> Resolved:
+def _climb(differences: Differences, which: Array, side: Side, h0: Array, noise: Array) -> Resolved:
     """Evaluate a ladder on one side for some lines, and extrapolate each."""
     chosen = stencil(side, differences.order, 2 if side == "central" else 1)
     with_origin = np.union1d(chosen.nodes, [0.0])
@@ -153,8 +166,9 @@ def _climb(differences: Differences, which: Array, side: str, h0: Array, noise: 
     rise = np.abs(values[:, :, -1] - values[:, :, 0]) / np.ptp(with_origin) / ladder[:, :, None]
     least = least_noise(differences.function.eps, size, rise * differences.lines.scale[which, None, None])
     local = np.fmax(noise[which, None], least)
+    hopeless = np.broadcast_to(~np.isfinite(real_parts(differences.f0(which))), (len(which), values.shape[3]))
     for row in range(len(which)):
-        finite = np.isfinite(values[row]).all(axis=(1, 2))
+        finite = (np.isfinite(values[row]) | hopeless[row]).all(axis=(1, 2))
         first = LEVELS - int(np.argmin(finite[::-1])) if not finite.all() else 0  # from there on all are finite
         if LEVELS - first >= 3:
             _extrapolate(
@@ -176,7 +190,7 @@ def _extrapolate(
     value, error, level = _core.extrapolate(slopes, rounding, 2.0, 2 if central else 1)
     result.value[row], result.step[row] = value, h[level]
     result.error[row] = (SAFETY if central else 2 * SAFETY) * error + 4 * np.finfo(np.float64).eps * np.abs(value)
-    result.status[row] = "ok"
+    result.status[row] = np.where(np.isfinite(value), "ok", "not finite")
     if chosen.order > 1:
         _judge_growth(result, row, slopes, rounding)
     span = values.max(axis=(0, 1)) - values.min(axis=(0, 1))
@@ -194,14 +208,16 @@ def _judge_growth(result: Resolved, row: int, slopes: Array, rounding: Array) ->
 
 
 def _look(
-    differences: Differences, result: Resolved, which: Array, side: str, most: Array, size: Array, noise: Array
+    differences: Differences, result: Resolved, which: Array, side: Side, most: Array, size: Array, noise: Array
 ) -> None:
     """Have the first derivatives of some lines judged from near."""
     rows = np.flatnonzero((result.status != "not finite").any(axis=1))
     if len(rows) == 0:
         return
     every = [array[rows] for array in (result.value, size, noise[which])]
-    near = look_near(differences, which[rows], np.full(len(rows), side), most[rows], *every)
+    near = look_near(differences, which[rows], np.full(len(rows), CODES[side]), most[rows], *every)
     error, status = result.error[rows], result.status[rows]
+    wild = status == "unresolved"
     near.widen(result.value[rows], error, status)
+    status[wild] = "unresolved"
     result.error[rows], result.status[rows] = error, status

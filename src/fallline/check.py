@@ -6,6 +6,7 @@ and, if it hides mistakes, at one nearby; which block, which entry, which cause 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,8 +16,8 @@ import numpy.typing as npt
 
 from fallline import masks
 from fallline.causes import Cause
-from fallline.evaluate import Function
-from fallline.locate import choose_entries, measure_entries
+from fallline.evaluate import Function, check_args
+from fallline.locate import choose_entries, entries_at_kinks, measure_entries
 from fallline.options import Options
 from fallline.preflight import Calls, Preflight, cause, preflight
 from fallline.probes import Judgement, MatrixSlope, Probe
@@ -35,7 +36,7 @@ AWAY = 2.0**-5  # how far the second point is
 MISS = 30.0  # stated power over the bound: a random direction sees less than 1/30 of an error once in fifty times
 NO_POWER = 0.05  # a check that would not see this error says nothing
 COARSE = 1e3  # noise of so many roundings is looked into
-FINE = 2.0**-28  # a relative change that single precision does not see, and double precision does
+FINE = 2.0**-36  # a relative change that single precision does not see, and double precision does
 
 
 def check_gradient(
@@ -188,6 +189,22 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else np.nan
 
 
+def _is_single(value: float) -> bool:
+    """Tell whether a double is a number that single precision has; to compare them, NumPy would round the double."""
+    with np.errstate(over="ignore"):
+        return value == float(np.float32(value))
+
+
+def _is_short(value: float) -> bool:
+    """Tell whether a number has so few digits that it tells nothing of the precision it was computed in."""
+    return (math.frexp(value)[0] * 2.0**12).is_integer()
+
+
+def _is_decimal(value: float) -> bool:
+    """Tell whether a number has so few decimal digits that it must have been rounded to them."""
+    return float(f"{value:.12g}") == value
+
+
 class Checker:
     """One check of a gradient; `check_gradient` describes the arguments."""
 
@@ -219,7 +236,7 @@ class Checker:
         self.space = Space(owner, x)
         if self.space.size == 0:
             raise ValueError(f"{owner}(x): must have at least one entry; got none. Pass a point to check at.")
-        self.calls = Calls(owner, f, df, args, self.space)
+        self.calls = Calls(owner, f, df, check_args(owner, args), self.space)
         self.vectorized = vectorized
         self.functions = [self._function(self.space)]
         self.bounds = options.bounds_of(owner, self.space)
@@ -296,13 +313,20 @@ class Checker:
             self.notes.append("found at a point near x: x itself hides it")
 
     def _ask_entries_at_kinks(self) -> None:
-        """Ask single entries where a direction cannot tell: a sum of kinks bends less than its parts may differ."""
+        """Ask single entries where a direction cannot tell: many kinks bend more than what one of them may be off."""
+        said: dict[tuple[int, str], str] = {}
         for finding in self.findings:
-            if finding.judgement.finding == "wrong at kink":
-                chosen = [choose_entries(leaf, self.rng) for leaf in self.space.leaves]
-                entries = measure_entries(finding.site, np.concatenate(chosen))
-                said = "wrong" if entries.wrong.any() else "kink"
-                finding.judgement = Judgement(said, finding.judgement.reading)
+            asked = (id(finding.site), finding.judgement.finding)
+            if asked not in said and finding.judgement.finding == "wrong at kink":
+                chosen = np.concatenate([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
+            elif asked not in said and finding.judgement.finding == "kink" and self.mode == "auto":
+                chosen = entries_at_kinks(finding.site.space, self.rng)
+            else:
+                chosen = np.zeros(0, np.intp)
+            if len(chosen):
+                said[asked] = "wrong" if measure_entries(finding.site, chosen).wrong.any() else "kink"
+            if asked in said:
+                finding.judgement = Judgement(said[asked], finding.judgement.reading)
 
     def _look_for_rounding(self, site: Site) -> None:
         """Say so if f is noisy because it rounds to single precision: its value, or an array of x."""
@@ -312,12 +336,16 @@ class Checker:
         if self.space.has_single or kink or site.probe.noise[0] <= COARSE * rounding:
             return
         other = self._value_at(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
-        if value == np.float32(value) and other == np.float32(other):
+        if _is_decimal(value) and _is_decimal(other):
+            self.notes.append("f(x) has few digits: it is rounded")
+            return
+        if _is_single(value) and _is_single(other) and not (_is_short(value) and _is_short(other)):
             self.causes.append(cause(43, "f(x) is a float32 number: f computes in single precision."))
             return
         for leaf in self.space.leaves:
             moved = self.space.flat.copy()
             moved[leaf.part] *= 1 + FINE * self.rng.choice((-1.0, 1.0), leaf.size)
+            moved = np.clip(moved, *self.bounds)
             expected = float(site.gradient @ (moved - self.space.flat))
             if abs(expected) > 16 * rounding and self._value_at(moved) == value:
                 text = f"f does not change when {leaf.name} changes by {FINE:.0e} of its size: f rounds {leaf.name}."
@@ -329,7 +357,7 @@ class Checker:
     # The verdict
 
     def _conclude(self, site: Site, wrong: list[_Finding], found: Found) -> Report:
-        powers = self._powers()
+        powers = self._powers(at_kinks=True)
         blocks = self._blocks(powers, found, searched=self.mode != "directions" or not wrong)
         seen = [power for power in powers if power is not None and power <= NO_POWER]
         power = max(seen, default=np.nan)
@@ -344,6 +372,8 @@ class Checker:
             verdict, reason = "pass", f"a relative error above {power:.0e} would have been seen"
         elif self._does_not_move():
             verdict, reason = "pass", "f does not change, and the gradient is 0"
+        elif "kink" in findings and all(finding.judgement.finding != "unclear" for finding in self.findings):
+            verdict, reason = "pass", "x lies on a kink, where all that can be told is that the gradient is a valid one"
         else:
             verdict = "inconclusive"
             reason = "the derivatives are too small beside the noise of f to be compared"
@@ -368,13 +398,16 @@ class Checker:
         size = f", by {max(by):.1e} of its size along a random direction" if by else ""
         return "fail", f"the gradient{where} is wrong{size}"
 
-    def _powers(self) -> list[float | None]:
-        """Return the relative error of every block that would have been seen, None where yours is 0."""
+    def _powers(self, at_kinks: bool) -> list[float | None]:
+        """Return the relative error of every block that would have been seen, None where yours is 0.
+
+        What any of many gradients at a kink may differ by is part of it, if asked for.
+        """
         best: list[float | None] = [None] * len(self.space.leaves)
         for finding in self.findings:
             reading = finding.judgement.reading
-            threshold = float(reading.bound[0])
-            if finding.judgement.finding == "kink":
+            threshold = float(reading.bound[0]) if finding.judgement.finding != "unclear" else np.inf
+            if at_kinks and finding.judgement.finding == "kink":
                 threshold += float(reading.bend[0])
             for i, share in enumerate(shares(self.space, finding.site.gradient * reading.line.units)):
                 if share > 0 and np.isfinite(threshold):
@@ -383,12 +416,12 @@ class Checker:
 
     def _blocks(self, powers: list[float | None], found: Found, searched: bool) -> list[BlockReport]:
         blocks = []
-        for leaf, power in zip(self.space.leaves, powers, strict=True):
-            name = "x" if self.space.is_array else leaf.name
+        for leaf, power, best in zip(self.space.leaves, powers, self._powers(at_kinks=False), strict=True):
+            name = self.space.label(leaf)
             if leaf.name in found.blocks:
                 blocks.append(found.blocks[leaf.name].with_power(power))
                 continue
-            unseen = power is not None and power > NO_POWER
+            unseen = best is not None and best > NO_POWER
             if unseen:
                 self.notes.append(f"the gradient of {name} is too small beside the noise of f to be judged")
             verdict = "unseen" if unseen else "right" if searched else "unclear"

@@ -30,6 +30,8 @@ __all__ = ["check_hvp", "check_jacobian", "check_products"]
 
 Array = npt.NDArray[Any]
 
+NAMED = 5  # outputs that are listed
+
 
 class _Map:
     """A function with several outputs at a point, and directions to compare it along."""
@@ -78,17 +80,25 @@ class _Map:
         return Report(verdict, reason, nfev=self.function.nfev, ngev=self.calls, seed=self.seed, what=what, **found)
 
 
-def _verdict(judgements: list[Judgement]) -> tuple[str, str, float]:
-    """Return the verdict on several directions, its reason, and the power."""
-    power = MISS * max(judgement.reading.quality for judgement in judgements)
+def _verdict(judgements: list[Judgement]) -> tuple[str, str, float, list[str]]:
+    """Return the verdict on several directions, its reason, the power, and notes."""
     findings = {judgement.finding for judgement in judgements}
+    powers = MISS * np.min([judgement.reading.qualities for judgement in judgements], axis=0)
+    seen = powers <= NO_POWER
+    power = float(np.max(powers[seen], initial=0.0)) if seen.any() else np.nan
+    notes = []
+    if seen.any() and not seen.all():
+        listed = ", ".join(map(str, np.flatnonzero(~seen)[:NAMED])) + (", ..." if (~seen).sum() > NAMED else "")
+        notes.append(f"too small beside the noise of f to be judged: the derivatives of outputs {listed}")
+    if "kink" in findings:
+        notes.append("x lies on a kink of f, and yours is between the one-sided derivatives there")
     if findings & {"wrong", "wrong at kink"}:
-        return "fail", "it disagrees with f along a random direction", power
+        return "fail", "it disagrees with f along a random direction", power, notes
     if "unclear" in findings:
-        return "inconclusive", "f is too noisy, or not smooth enough, to tell", power
-    if power > NO_POWER:
-        return "inconclusive", "the derivatives are too small beside the noise of f to be compared", power
-    return "pass", f"a relative error above {power:.0e} would have been seen", power
+        return "inconclusive", "f is too noisy, or not smooth enough, to tell", power, notes
+    if not seen.any():
+        return "inconclusive", "the derivatives are too small beside the noise of f to be compared", power, notes
+    return "pass", f"a relative error above {power:.0e} would have been seen", power, notes
 
 
 # Jacobians
@@ -143,9 +153,9 @@ def check_jacobian(
         )
     slope = MatrixSlope(matrix)
     judgements = [task.probe.judge(slope, task.line()) for _ in range(2)]
-    verdict, reason, power = _verdict(judgements)
+    verdict, reason, power, notes = _verdict(judgements)
     if verdict != "fail":
-        return task.report(verdict, reason, "jacobian", power=power)
+        return task.report(verdict, reason, "jacobian", power=power, notes=notes)
     return _locate_in_jacobian(task, f, jac, matrix, slope, power)
 
 
@@ -297,14 +307,14 @@ def _check_jvp(task: _Map, jvp: Callable[..., Any], what: str) -> Report:
         return task.probe.judge(slope, line)
 
     judgements = [judge(task.line()) for _ in range(2)]
-    verdict, reason, power = _verdict(judgements)
+    verdict, reason, power, notes = _verdict(judgements)
     blocks = []
     if verdict == "fail" and len(task.space.leaves) > 1:
         whole = judgements[0].reading.line
         for leaf in task.space.leaves:
             finding = judge(whole.part(np.arange(leaf.start, leaf.stop))).finding
             blocks.append(BlockReport(leaf.name, leaf.shape, "wrong" if "wrong" in finding else "right", None, power))
-    return task.report(verdict, f"{what}: {reason}", what, blocks=blocks, power=power)
+    return task.report(verdict, f"{what}: {reason}", what, blocks=blocks, power=power, notes=notes)
 
 
 def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Report:

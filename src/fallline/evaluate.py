@@ -19,7 +19,7 @@ from fallline import _core
 from fallline.native import as_native
 from fallline.space import Space
 
-__all__ = ["Elementwise", "Function", "Points"]
+__all__ = ["CoarseError", "Elementwise", "Function", "Points", "check_args"]
 
 Array = npt.NDArray[Any]
 
@@ -29,21 +29,37 @@ class Points:
 
     Parameters
     ----------
-    starts : array_like of int, shape (points + 1,)
-        Point k has entry ``index[m]`` set to ``values[m]`` for ``starts[k] <= m < starts[k + 1]``.
+    starts : array_like of int, shape (points + 1,), or None
+        Point k has entry ``index[m]`` set to ``values[m]`` for ``starts[k] <= m < starts[k + 1]``; for m = k if None.
     index, values : array_like
     """
 
     def __init__(self, starts: Any, index: Any, values: Any) -> None:
-        self.starts = np.ascontiguousarray(starts, np.uintp)
-        self.index = np.ascontiguousarray(index, np.uintp)
+        self._starts = None if starts is None else _unsigned(starts)
+        self.index = _unsigned(index)
         self.values = np.ascontiguousarray(values, np.float64)
+
+    @property
+    def starts(self) -> Array:
+        """Return where the entries of each point begin and end."""
+        return np.arange(len(self.index) + 1, dtype=np.uintp) if self._starts is None else self._starts
+
+    @property
+    def moves(self) -> tuple[Array | None, Array, Array]:
+        """Return what `_core.call_moved` takes."""
+        return self._starts, self.index, self.values
+
+    def part(self, first: int, last: int) -> Points:
+        """Return some of the points."""
+        if self._starts is None:
+            return Points(None, self.index[first:last], self.values[first:last])
+        return Points(self._starts[first : last + 1], self.index, self.values)
 
     @classmethod
     def single(cls, index: Any, values: Any) -> Points:
         """Move one entry for each point: equal shapes, any."""
         values = np.asarray(values).ravel()
-        return cls(np.arange(values.size + 1), np.asarray(index).ravel(), values)
+        return cls(None, np.asarray(index).ravel(), values)
 
     @classmethod
     def rows(cls, rows: Array, index: Array | None = None) -> Points:
@@ -54,7 +70,7 @@ class Points:
 
     def __len__(self) -> int:
         """Count the points."""
-        return len(self.starts) - 1
+        return len(self.index) if self._starts is None else len(self._starts) - 1
 
     def dense(self, flat: Array, first: int, last: int) -> Array:
         """Return some of the points in full, (last - first, size)."""
@@ -63,6 +79,10 @@ class Points:
         lengths = np.diff(self.starts.astype(np.intp)[first : last + 1])
         rows[np.repeat(np.arange(last - first), lengths), self.index[low:high]] = self.values[low:high]
         return rows
+
+
+class CoarseError(Exception):
+    """f computes in a lower precision than the steps are made for."""
 
 
 class Function:
@@ -91,6 +111,8 @@ class Function:
         Of f's result, once it is known.
     dtype : numpy.dtype
         Of f's result; float64 until it is known.
+    finest : float or None
+        While f's precision is not known: raise `CoarseError` after the first result if its `eps` is greater.
     """
 
     def __init__(
@@ -104,13 +126,15 @@ class Function:
         max_memory: int = 2**26,
         read: Callable[[Any, bool], Any] | None = None,
     ) -> None:
-        self.owner, self.space, self.args = owner, space, _args(owner, args)
+        self.owner, self.space, self.args = owner, space, check_args(owner, args)
         self.native = as_native(owner, f)
         if self.native is None and not callable(f):
             raise TypeError(f"{owner}(f): must be callable; got {type(f).__name__}. Pass a function of x.")
         self.f = f
         self.vectorized, self.workers, self.max_memory, self.read = vectorized, workers, max_memory, read
         self._check_ways()
+        self.finest: float | None = None
+        self._asked = False
         self.nfev = 0
         self.shape: tuple[int, ...] | None = None
         self.dtype = np.dtype(np.float64)
@@ -130,6 +154,11 @@ class Function:
             )
 
     @property
+    def one_by_one(self) -> bool:
+        """Whether f is called with one point after the other, in this thread."""
+        return not self.vectorized and self.workers is None
+
+    @property
     def eps(self) -> float:
         """Return the spacing of f's numbers at 1."""
         return float(np.finfo(self.dtype).eps)
@@ -142,20 +171,32 @@ class Function:
         ndarray of float64 or complex128, shape (points, outputs)
         """
         if len(points) == 0:
-            return np.zeros((0, self.outputs() if self.shape is not None else 1))
+            return np.zeros((0, 1 if self.shape is None else math.prod(self.shape)))
         with np.errstate(all="ignore"):  # the points are ours: that f overflows there is not the user's concern
             if self.vectorized:
                 return self._blocks(points)
             if self.native is not None:
-                values = self.native.call_moved(self.space.flat, points.starts, points.index, points.values)
+                values = self.native.call_moved(self.space.flat, *points.moves)
             else:
                 results = self._results(points)
-                numbers = _core.floats(results) if self.read is None else None
+                numbers = _core.floats(results) if self._may_be_numbers(results) else None
                 if numbers is None:
                     return self._as_rows(results)
                 values = numbers
         self._take((), np.dtype(np.float64), len(points))
         return values[:, None]
+
+    def differentiate(
+        self, index: Array, h: Array, order: int, nodes: Array, weights: Array
+    ) -> tuple[Array, Array, Array]:
+        """Apply a stencil along axes to a native f; return differences, sizes, and where x + node*h was exact."""
+        assert self.native is not None
+        with_origin = not nodes.all()
+        origin = float(self.origin[0, 0]) if with_origin else 0.0
+        arguments = _unsigned(index), np.ascontiguousarray(h), order, nodes, weights, origin
+        value, size, exact = self.native.differentiate(self.space.flat, *arguments)
+        self._take((), np.dtype(np.float64), int(exact.sum()) * (len(nodes) - with_origin))
+        return value, size, exact
 
     def outputs(self) -> int:
         """Count f's outputs; evaluates it if that is not known yet."""
@@ -188,12 +229,32 @@ class Function:
         """Evaluate at one flat vector, real or complex, outside of the fast ways; f gets a copy."""
         return self.at_rows(np.asarray(flat)[None, :])[0]
 
+    def _outputs_or_one(self) -> int:
+        """Count f's outputs where it has no result; f(x) may tell, else it is one NaN."""
+        if self.shape is None and not self._asked:
+            self._asked = True
+            return len(self.origin[0])
+        return 1 if self.shape is None else math.prod(self.shape)
+
+    def _may_be_numbers(self, results: list[Any]) -> bool:
+        """Tell whether f may return plain numbers, as far as is known: OUTSIDE alone does not say."""
+        return self.read is None and self.shape in (None, ()) and any(result is not _core.OUTSIDE for result in results)
+
     def _results(self, points: Points) -> list[Any]:
         if self.workers is not None:
             return self._on_workers(points)
-        return _core.call_moved(
-            self.f, self.args, self.space.build, self.space.base, points.starts, points.index, points.values
-        )
+        if self.finest is None or self.shape is not None:
+            return self._call_moved(points)
+        first = self._call_moved(points.part(0, 1))
+        if first[0] is not _core.OUTSIDE:
+            array = self._array(first[0])
+            if np.finfo(array.dtype).eps > self.finest:
+                self._take(array.shape, array.dtype, 1)
+                raise CoarseError
+        return first + self._call_moved(points.part(1, len(points)))
+
+    def _call_moved(self, points: Points) -> list[Any]:
+        return _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
 
     def _as_rows(self, results: list[Any]) -> Array:
         """Return results as (points, outputs), or raise unless they are numbers of one shape."""
@@ -201,7 +262,7 @@ class Function:
         known = [array for array in arrays if array is not None]
         if not known:
             self.nfev += len(results)
-            return np.full((len(results), self.outputs() if self.shape is not None else 1), np.nan)
+            return np.full((len(results), self._outputs_or_one()), np.nan)
         shape = known[0].shape
         for array in known:
             self._check_shape(array.shape, shape)
@@ -304,9 +365,7 @@ class _Move:
     def __call__(self, move: tuple[Array, Array]) -> Any:
         points = Points([0, len(move[0])], *move)
         with np.errstate(all="ignore"):
-            (result,) = _core.call_moved(
-                self.f, self.args, self.space.build, self.space.base, points.starts, points.index, points.values
-            )
+            (result,) = _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
         return _Outside() if result is _core.OUTSIDE else result
 
 
@@ -324,11 +383,17 @@ class _Row:
 _NOWHERE = (np.zeros(2, np.uintp), np.zeros(0, np.uintp), np.zeros(0))
 
 
+def _unsigned(index: Any) -> Array:
+    index = np.ascontiguousarray(index)
+    return np.asarray(index.view(np.uintp) if index.dtype == np.intp else index.astype(np.uintp))
+
+
 def _wide(dtype: np.dtype[Any]) -> Any:
     return np.complex128 if dtype.kind == "c" else np.float64
 
 
-def _args(owner: str, args: Any) -> tuple[Any, ...]:
+def check_args(owner: str, args: Any) -> tuple[Any, ...]:
+    """Return args, or raise unless they are a tuple."""
     if not isinstance(args, tuple):
         raise TypeError(f"{owner}(args): must be a tuple; got {type(args).__name__}. For one argument write args=(a,).")
     return args

@@ -6,9 +6,9 @@ no row moves several, a directional derivative all of them. A stencil is applied
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +18,32 @@ from fallline import _core
 from fallline.evaluate import Function, Points
 from fallline.space import Space
 
-__all__ = ["Applied", "Differences", "Lines", "Stencil", "by_side", "power_of_two", "real_parts", "stencil"]
+__all__ = [
+    "CENTRAL",
+    "CODES",
+    "FORWARD",
+    "Applied",
+    "Differences",
+    "Lines",
+    "Side",
+    "Stencil",
+    "by_side",
+    "power_of_two",
+    "real_parts",
+    "stencil",
+]
 
 Array = npt.NDArray[Any]
 Side = Literal["central", "forward", "backward"]
 
+CODES: dict[Side, int] = {"central": 0, "forward": 1, "backward": -1}
+NAMES: dict[int, Side] = {code: name for name, code in CODES.items()}
+CENTRAL, FORWARD, BACKWARD = CODES.values()
+
+_EXPONENT = np.int64(0x7FF0000000000000)
+_TO_CARRY = np.float64(2.0).view(np.int64) - np.float64(2**0.5).view(np.int64)
+
+BLOCK = 4096  # lines
 SHRINK = 16.0  # by how much steps become smaller where f is not finite
 SHIFT = 8.0  # a central stencil that the bounds would shrink by more than that goes to one side
 RETREATS = 14  # how often: down to the spacing of doubles
@@ -56,7 +77,7 @@ class Stencil:
         return np.asarray(best ** (1 / (p + d)))
 
 
-@lru_cache
+@functools.lru_cache
 def stencil(side: Side, order: int, accuracy: int) -> Stencil:
     """Return the shortest stencil on one or both sides of a point."""
     if side == "central":
@@ -70,20 +91,24 @@ def stencil(side: Side, order: int, accuracy: int) -> Stencil:
     return Stencil(order, nodes[used], weights[used], p, constant, float(np.abs(weights).sum()))
 
 
-def by_side(sides: Array) -> Iterator[tuple[str, Array]]:
+def by_side(sides: Array) -> Iterator[tuple[Side, Any]]:
     """Yield every side that occurs, and the rows where it does."""
-    rest = np.arange(len(sides))
-    while len(rest):
-        side = sides[rest[0]]
-        here = sides[rest] == side
-        yield str(side), rest[here]
-        rest = rest[~here]
+    if len(sides) and (sides == sides[0]).all():
+        yield NAMES[sides[0]], slice(None)
+        return
+    for code, name in NAMES.items():
+        rows = np.flatnonzero(sides == code)
+        if len(rows):
+            yield name, rows
 
 
 def power_of_two(h: Any) -> Array:
     """Round steps to powers of two, so that x + h and h**order are exact wherever they can be."""
-    fraction, exponent = np.frexp(h)
-    return np.asarray(np.ldexp(1.0, exponent - (fraction < 0.5**0.5)))
+    h = np.asarray(h, np.float64)
+    if h.min(initial=1.0) < np.finfo(np.float64).tiny:
+        return np.asarray(np.exp2(np.round(np.log2(h))))
+    # In the bits of a double: a fraction above the square root of 2 carries into the exponent, and then is cleared.
+    return np.asarray(((h.view(np.int64) + _TO_CARRY) & _EXPONENT).view(np.float64))
 
 
 class Lines:
@@ -104,6 +129,8 @@ class Lines:
         The t that moves no entry by more than its magnitude (or its typical one), for every line.
     left, right : ndarray
         How far t may go either way within the bounds.
+    plain : bool
+        Every line moves one entry, by t itself.
     bounded : bool
         There are bounds.
     eps : ndarray
@@ -118,14 +145,20 @@ class Lines:
         self.index = np.asarray(index, np.intp)
         self.units = np.asarray(units, np.float64)
         self.bounds = bounds
-        with np.errstate(divide="ignore"):
-            self.scale = self._least(np.maximum(np.abs(space.flat), typical)[self.index] / np.abs(self.units))
-        self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
+        self.plain = bool(self.is_coordinates and (self.units == 1).all())
+        size = np.maximum(np.abs(space.flat[self.index]), typical[self.index])
+        if self.plain:
+            self.scale = size
+        else:
+            with np.errstate(divide="ignore"):
+                self.scale = self._least(size / np.abs(self.units))
+            self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
         self.left = self.right = np.full(len(self), np.inf)
-        self.bounded = bool(np.isfinite(bounds).any())
+        self.bounded = bool(np.isfinite(bounds[0]).any() or np.isfinite(bounds[1]).any())
         if self.bounded:
             self._measure_room()
-        self.eps = -self._least(-space.eps[self.index]) if len(self.index) else np.zeros(len(self))
+        eps = space.eps[self.index]
+        self.eps = eps if self.is_coordinates else -self._least(-eps) if len(eps) else np.zeros(len(self))
 
     @classmethod
     def coordinates(cls, space: Space, index: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
@@ -163,12 +196,17 @@ class Lines:
         bounds: tuple[Array, Array],
         rng: np.random.Generator,
         entries: Array | None = None,
+        size: Array | None = None,
     ) -> Lines:
-        """Return one line in a random direction of x's scale, of all or some entries, with room on its right side."""
+        """Return one line in a random direction, of all or some entries, with room on its right side.
+
+        It moves them by about as much as they are, or by `size`, for each unit of t.
+        """
         at = space.flat
         up, down = bounds[1] - at, at - bounds[0]
         sign = np.where(up > down, 1.0, np.where(up < down, -1.0, rng.choice((-1.0, 1.0), space.size)))
-        direction = sign * rng.uniform(0.5, 1.0, space.size) * np.maximum(np.abs(at), typical)
+        size = np.maximum(np.abs(at), typical) if size is None else size
+        direction = sign * rng.uniform(0.5, 1.0, space.size) * size
         direction[bounds[0] == bounds[1]] = 0
         if entries is not None:
             direction[np.setdiff1d(np.arange(space.size), entries)] = 0
@@ -176,7 +214,7 @@ class Lines:
 
     @property
     def is_coordinates(self) -> bool:
-        """Whether every line moves one entry, by t itself."""
+        """Whether every line moves one entry."""
         return len(self.index) == len(self)
 
     def points(self, which: Array, t: Array) -> tuple[Points, Array]:
@@ -186,9 +224,11 @@ class Lines:
         """
         if self.is_coordinates:
             index = self.index[which]
-            at, units = self.space.flat[index][:, None], self.units[which, None]
-            moved = self._inside(at + t * units, index[:, None])
-            taken = (moved - at) / units
+            at = self.space.flat[index][:, None]
+            moved = self._inside(at + (t if self.plain else t * self.units[which, None]), index[:, None])
+            taken = moved - at
+            if not self.plain:
+                taken /= self.units[which, None]
             return Points.single(np.repeat(index, t.shape[1]), moved), taken
         counts = np.diff(self.starts)[which]
         slots = np.concatenate([np.arange(self.starts[line], self.starts[line + 1]) for line in which for _ in t[0]])
@@ -213,7 +253,8 @@ class Applied:
     ----------
     value : ndarray, shape (lines, outputs)
     step : ndarray, shape (lines,)
-    side : ndarray of str, shape (lines,)
+    side : ndarray of int, shape (lines,)
+        CENTRAL, FORWARD or BACKWARD.
     size : ndarray, shape (lines, outputs)
         The greatest magnitude among the values of f.
     """
@@ -222,15 +263,6 @@ class Applied:
     step: Array
     side: Array
     size: Array
-
-    def widen(self, n_outputs: int) -> None:
-        """Repeat what stands for all outputs while their number is not known."""
-        self.value, self.size = (np.repeat(array, n_outputs, axis=1) for array in (self.value, self.size))
-
-    def join(self, other: Applied) -> Applied:
-        """Return the lines of both."""
-        names = ("value", "step", "side", "size")
-        return Applied(*(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names))
 
 
 class Differences:
@@ -248,7 +280,7 @@ class Differences:
     def __init__(self, function: Function, lines: Lines, order: int, accuracy: int, side: Side) -> None:
         self.function, self.lines, self.order, self.accuracy, self.side = function, lines, order, accuracy, side
 
-    def stencil(self, side: str) -> Stencil:
+    def stencil(self, side: Side) -> Stencil:
         """Return the stencil for one side, of the same order and accuracy."""
         return stencil(side, self.order, self.accuracy)
 
@@ -263,8 +295,9 @@ class Differences:
 
     def fit(self, h: Array, which: Array) -> tuple[Array, Array]:
         """Return sides and steps that stay within the bounds."""
+        sides = np.full(len(which), CODES[self.side], np.int8)
         if not self.lines.bounded:
-            return np.full(len(which), self.side, dtype="<U8"), h
+            return sides, h
         left, right = self.lines.left[which], self.lines.right[which]
         if (np.maximum(left, right) <= 0).any():
             line = int(which[np.argmax(np.maximum(left, right) <= 0)])
@@ -272,20 +305,18 @@ class Differences:
             raise ValueError(
                 f"{self.function.owner}(bounds): must leave room for a step; got none at {place}. Widen them."
             )
-        sides = np.full(len(which), self.side, dtype="<U8")
-        one_sided = np.where(right >= left, "forward", "backward")
-        central_reach = self.stencil("central").nodes.max() if self.side == "central" else 0.0
+        one_sided = np.where(right >= left, FORWARD, BACKWARD)
+        far = np.abs(self.stencil("forward").nodes).max()
+        both = self.stencil("central").nodes.max() if self.side == "central" else 0.0
         if self.side == "central":
-            tight = np.minimum(left, right) < central_reach * h
-            sides = np.where(tight & (np.minimum(left, right) < central_reach * h / SHIFT), one_sided, sides)
+            sides = np.where(np.minimum(left, right) < both * h / SHIFT, one_sided, sides)
         else:
             own, other = (right, left) if self.side == "forward" else (left, right)
-            reach = np.abs(self.stencil("forward").nodes).max()
-            sides = np.where((own < reach * h) & (other > own), one_sided, sides)
-        room = np.where(sides == "central", np.minimum(left, right), np.where(sides == "forward", right, left))
-        reach = np.where(sides == "central", central_reach, np.abs(self.stencil("forward").nodes).max())
+            sides = np.where((own < far * h) & (other > own), one_sided, sides)
+        room = np.where(sides == CENTRAL, np.minimum(left, right), np.where(sides == FORWARD, right, left))
+        reach = np.where(sides == CENTRAL, both, far)
         h = np.where(reach * h > room, np.exp2(np.floor(np.log2(room / np.maximum(reach, 1)))), h)
-        return sides, h
+        return sides.astype(np.int8), h
 
     def __call__(self, h: Array, which: Array | None = None) -> Applied:
         """Apply the stencils with steps h to all lines, or some of them, retreating from where f is not finite."""
@@ -313,6 +344,7 @@ class Differences:
         Where f's domain ends at a distance, that distance, and no longer the magnitude of x, is the scale of the
         problem: the step shrinks in proportion.
         """
+        result.step, result.side = result.step.copy(), result.side.copy()
         relative = h / self.lines.scale[which]
         bad = self._bad(result, which)
         for side in dict.fromkeys((self.side, "forward", "backward")):
@@ -324,18 +356,16 @@ class Differences:
                 found |= attempt == 0
                 tried = self._at(side, near[found] * (relative[bad[found]] if attempt else 1), which[bad[found]])
                 rows = bad[found]
-                if tried.value.shape[1] != result.value.shape[1]:  # f has no result at any of the points before
-                    result.widen(tried.value.shape[1])
                 better = np.isfinite(tried.value).sum(axis=1) > np.isfinite(result.value[rows]).sum(axis=1)
                 for name in ("value", "step", "side", "size"):
                     getattr(result, name)[rows[better]] = getattr(tried, name)[better]
                 bad = self._bad(result, which)
 
-    def on(self, side: str) -> Differences:
+    def on(self, side: Side) -> Differences:
         """Return the same with another preferred side."""
-        return Differences(self.function, self.lines, self.order, self.accuracy, side)  # type: ignore[arg-type]
+        return Differences(self.function, self.lines, self.order, self.accuracy, side)
 
-    def _at(self, side: str, h: Array, which: Array) -> Applied:
+    def _at(self, side: Side, h: Array, which: Array) -> Applied:
         """Apply the stencils of a wanted side where the bounds allow it, else of what they do."""
         return self._apply(which, *self.on(side).fit(h, which))
 
@@ -354,16 +384,41 @@ class Differences:
         return result
 
     def _one_side(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
+        """Return differences and the sizes of f, for lines on one side; many lines in blocks that the caches hold."""
+        if self.function.native is not None and self.lines.plain and not self.lines.bounded:
+            return self._native_axes(which, chosen, h)
+        if len(which) <= BLOCK or not self.function.one_by_one:
+            return self._block(which, chosen, h)
+        starts = range(0, len(which), BLOCK)
+        blocks = [self._block(which[first : first + BLOCK], chosen, h[first : first + BLOCK]) for first in starts]
+        values, sizes = zip(*blocks, strict=True)
+        return np.concatenate(values), np.concatenate(sizes)
+
+    def _native_axes(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
+        index = self.lines.index[which]
+        value, size, exact = self.function.differentiate(index, h, self.order, chosen.nodes, chosen.weights)
+        if not exact.all():
+            rest = np.flatnonzero(~exact)
+            values, sizes = self._block(which[rest], chosen, h[rest])
+            value[rest], size[rest] = values[:, 0], sizes[:, 0]
+        return value[:, None], size[:, None]
+
+    def _block(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         values, taken = self.values(which, chosen.nodes, h)
         weights = self._weights(chosen, taken / h[:, None])
-        size = np.abs(values).max(axis=1)
-        return real_and_imaginary(lambda part: _core.differences(weights, part, h ** -float(self.order)), values), size
+        magnitude = np.abs(values)
+        size = magnitude[:, 0]
+        for node in range(1, magnitude.shape[1]):  # a few: quicker than max
+            size = np.maximum(size, magnitude[:, node])
+        factors = 1 / h**self.order
+        return real_and_imaginary(lambda part: _core.differences(weights, part, factors), values), size
 
     def values(self, which: Array, nodes: Array, h: Array) -> tuple[Array, Array]:
         """Return f at x + node*h, (lines, nodes, outputs), and the parameters reached, (lines, nodes)."""
-        moved = np.flatnonzero(nodes != 0)
+        moved = np.flatnonzero(nodes)
         points, taken_there = self.lines.points(which, h[:, None] * nodes[moved])
-        there = self.function(points).reshape(len(which), len(moved), -1)
+        there = self.function(points)
+        there = there.reshape(len(which), len(moved), there.shape[1])
         if len(moved) == len(nodes):
             return there, taken_there
         values = np.empty((len(which), len(nodes), there.shape[2]), there.dtype)
@@ -373,10 +428,16 @@ class Differences:
         return values, taken
 
     def _weights(self, chosen: Stencil, reached: Array) -> Array:
-        """Return the weights for the nodes really reached: the stencil's own, but where x + h had to be rounded."""
-        weights = np.tile(chosen.weights, (len(reached), 1))
-        rounded = reached != chosen.nodes
-        for row in np.flatnonzero(rounded.any(axis=1)) if rounded.any() else ():
+        """Return the weights for the nodes really reached: the stencil's own, but where x + h had to be rounded.
+
+        One row for each line, or one for all.
+        """
+        exact = reached == chosen.nodes
+        if exact.all():
+            return chosen.weights[None, :]
+        weights = np.empty(reached.shape)
+        weights[:] = chosen.weights
+        for row in np.flatnonzero(~exact.all(axis=1)):
             if len(np.unique(reached[row])) == len(chosen.nodes):
                 weights[row] = _core.stencil(self.order, np.ascontiguousarray(reached[row]))
             else:

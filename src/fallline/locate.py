@@ -7,20 +7,23 @@ and the same direction times a ramp give its index as their ratio; if not, parts
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from fallline.probes import Line, Reading
 from fallline.site import Site
-from fallline.space import Leaf
+from fallline.space import Leaf, Space
 
 __all__ = [
     "Entries",
+    "all_of_it",
     "choose_entries",
     "describe_mask",
+    "entries_at_kinks",
     "explained_by",
+    "find_few",
     "find_single",
     "measure_entries",
     "single_entry",
@@ -32,6 +35,8 @@ Array = npt.NDArray[np.float64]
 FEW = 24  # entries that are simply all looked at
 SAMPLED = 400  # entries of a large block
 LINES = 3  # whole rows, columns, ... of a large block
+AT_KINKS = 12  # entries that are looked at where a direction finds a kink
+MOST_PARTS = 24  # parts of a block that are followed by halves
 NAMED = 16  # blocks that are asked one by one
 
 
@@ -53,6 +58,10 @@ class Entries:
     error: Array
     at_kink: npt.NDArray[np.bool_]
     wrong: npt.NDArray[np.bool_]
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Entries:
+        """Return some of them."""
+        return Entries(*(getattr(self, part.name)[chosen] for part in fields(self)))
 
 
 def find_single(site: Site, reading: Reading) -> Reading | None:
@@ -85,11 +94,45 @@ def find_single(site: Site, reading: Reading) -> Reading | None:
     return next((alone for alone in each if _explains(alone, reading)), None)
 
 
+def find_few(site: Site, reading: Reading) -> npt.NDArray[np.intp]:
+    """Return the entries that may explain the residual of a reading, if they are few among many; else none."""
+    if len(reading.line.index) <= 4 * SAMPLED:
+        return np.zeros(0, np.intp)
+    parts = [reading.line]
+    while len(parts[0].index) > 1:
+        halves = [half for line in parts for half in _wrong_halves(site, line, reading.distance)]
+        if not 0 < len(halves) <= MOST_PARTS:
+            return np.zeros(0, np.intp)
+        parts = sorted(halves, key=lambda half: -len(half.index))
+    return np.sort(np.concatenate([line.index for line in parts]))
+
+
+def _wrong_halves(site: Site, line: Line, distance: float) -> list[Line]:
+    """Return which halves of a line lack something; one of them does."""
+    middle = len(line.index) // 2
+    if middle == 0:
+        return [line]
+    left, right = line.part(np.arange(middle)), line.part(np.arange(middle, len(line.index)))
+    if site.probe.read(site.slope, left, distance).is_right:
+        return [right]
+    return [left] if site.probe.read(site.slope, right, distance).is_right else [left, right]
+
+
 def explained_by(alone: Reading, other: Reading) -> bool:
     """Tell whether what one entry lacks is all that another direction finds."""
     entry = np.searchsorted(other.line.index, alone.line.index[0])
     expected = alone.residual * other.line.units[entry] / alone.line.units[0]
     allowed = other.bound + alone.bound * abs(other.line.units[entry] / alone.line.units[0])
+    return bool((np.abs(other.residual - expected) <= allowed).all())
+
+
+def all_of_it(site: Site, entries: Entries, line: Line, distance: float) -> bool:
+    """Tell whether what some entries lack is all that another direction finds."""
+    other = site.probe.read(site.slope, line, distance)
+    units = np.zeros(site.space.size)
+    units[line.index] = line.units
+    expected = (entries.numeric - site.gradient[entries.index]) @ units[entries.index]
+    allowed = other.bound + entries.error @ np.abs(units[entries.index])
     return bool((np.abs(other.residual - expected) <= allowed).all())
 
 
@@ -146,6 +189,13 @@ def choose_entries(leaf: Leaf, rng: np.random.Generator) -> npt.NDArray[np.intp]
     return leaf.start + np.unique(np.concatenate(chosen))
 
 
+def entries_at_kinks(space: Space, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return some entries that a kink may be at: whole numbers first."""
+    order = rng.permutation(space.size)
+    order = order[np.argsort(space.flat[order] != np.round(space.flat[order]), kind="stable")]
+    return np.sort(order[:AT_KINKS])
+
+
 def measure_entries(site: Site, index: npt.NDArray[np.intp]) -> Entries:
     """Differentiate by single entries, each at a distance that suits it."""
     n = len(index)
@@ -176,8 +226,11 @@ def describe_mask(wrong: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) ->
     places = np.argwhere(wrong)
     if len(places) == 1 and wrong.size > 1:
         return f"entry {_index(places[0])}"
+    if (wrong == known).all() and known.all():
+        return "everywhere"
     if (wrong == known).all():
-        return "everywhere" if known.all() else f"in all {known.sum()} entries looked at"
+        few = len(places) < SAMPLED  # found by halves: the others are right
+        return f"{len(places)} of {wrong.size} entries" if few else f"in all {len(places)} entries looked at"
     names = ("row", "column") if wrong.ndim == 2 else tuple(f"axis {axis}, index" for axis in range(wrong.ndim))
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
         indices = np.unique(places[:, axis])

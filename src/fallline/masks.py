@@ -16,10 +16,9 @@ def notes(space: Space, args: tuple[Any, ...]) -> list[str]:
     """Say what about x and the arguments may let a wrong gradient pass."""
     found = []
     for leaf in space.leaves:
-        name = "x" if space.is_array else leaf.name
-        found += [f"{name} is {text}" for text in _about(leaf, space.flat[leaf.part])]
+        found += [f"{space.label(leaf)} is {text}" for text in _about(leaf, space.flat[leaf.part])]
     for i, arg in enumerate(args):
-        if np.ndim(arg) > 1 and np.shape(arg)[0] == 1:
+        if isinstance(arg, np.ndarray) and arg.ndim > 1 and len(arg) == 1:
             found.append(f"args[{i}] has one row: mistakes in sums and means over rows cannot show")
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fallline.lines import Differences, power_of_two, real_parts
+from fallline.lines import CENTRAL, FORWARD, Differences, power_of_two, real_parts
 
 __all__ = ["Near", "look_near"]
 
@@ -69,7 +69,7 @@ def look_near(
     differences : Differences
     which : ndarray of int, shape (lines,)
         Which of its lines.
-    sides : ndarray of str, shape (lines,)
+    sides : ndarray of int, shape (lines,)
     most : ndarray, shape (lines,)
         The greatest step.
     value, size : ndarray, shape (lines, outputs)
@@ -92,7 +92,7 @@ def look_near(
     slopes, bends = np.full((2, 2, *noise.shape), np.nan, value.dtype)
     _fill(slopes, bends, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0)
     lost = ~np.isfinite(slopes).all(axis=(0, 2))
-    forward = np.where(sides == "central", right >= left, sides == "forward")
+    forward = np.where(sides == CENTRAL, right >= left, sides == FORWARD)
     _fill(slopes, bends, differences, which, h, lost & forward, 1.0)
     _fill(slopes, bends, differences, which, h, lost & ~forward, -1.0)
     rounding = 4 * WORST * noise / h[:, None]

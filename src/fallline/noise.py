@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ __all__ = ["least_noise", "measure_noise", "shi_steps"]
 Array = npt.NDArray[Any]
 
 POINTS = 7
-DISTANCES = (2.0**-13, 2.0**-20, 2.0**-27, 2.0**-34)  # relative to the scale of the line
+DISTANCES = tuple(2.0**-k for k in (13, 20, 27, 34, 41, 48))  # relative to the scale of the line
 ODD = 1.0737  # times a power of two, a number of many digits
 _NODES = np.arange(POINTS, dtype=np.float64) - POINTS // 2
 
@@ -69,7 +70,7 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
         if noise is None:
             noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
             sure = np.zeros(values.shape[1], bool)
-        size = np.fmax(size, np.abs(values).max(axis=0))
+        size = np.fmax(size, np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
         rounding = differences.function.eps * size
         for output in np.flatnonzero(~sure):
             noise[output], sure[output] = _narrower(values[:, output], noise[output], rounding[output], size[output])
@@ -90,9 +91,9 @@ def _narrower(values: Array, before: float, rounding: float, size: float) -> tup
     level, found = _level(values)
     if level <= 2 * rounding:
         return level, True
-    if not found or level > 1e-3 * size:
-        return float(np.fmin(before, level)), False
-    return level, bool(level > before / 16)
+    if np.isnan(level):
+        return before, False
+    return level, bool(found and level <= 1e-3 * size and level > before / 4)
 
 
 def _distance(lines: Lines, line: int, wanted: float) -> float:
@@ -119,7 +120,7 @@ def _level(values: Array) -> tuple[float, bool]:
         return np.nan, False
     parts = (values.real, values.imag) if values.dtype.kind == "c" else (values,)
     levels, ways = zip(*(_core.noise(np.ascontiguousarray(part)) for part in parts), strict=True)
-    return float(np.linalg.norm(levels)), "large" not in ways
+    return math.hypot(*levels), "large" not in ways
 
 
 def shi_steps(differences: Differences, noise: Array) -> Array:

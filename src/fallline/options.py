@@ -8,7 +8,7 @@ import inspect
 import numbers
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -84,8 +84,13 @@ class Options:
     full_output: bool = False
     rng: Any = 0
 
-    def check(self, owner: str, highest: int = 2) -> Options:
-        """Return them with their defaults filled in, or raise."""
+    @property
+    def power(self) -> int:
+        """Return the accuracy, or its default."""
+        return 2 if self.accuracy is None else self.accuracy
+
+    def check(self, owner: str, highest: int = 2) -> None:
+        """Raise unless each of them, and their combination, makes sense."""
         if self.method not in METHODS:
             raise ValueError(
                 f"{owner}(method): must be one of {', '.join(map(repr, METHODS))}; got {self.method!r}. Pass one of "
@@ -98,10 +103,11 @@ class Options:
                 f'{owner}(order): must be 1 for method="complex", which has no cancellation only there; got '
                 f'{self.order}. Use method="central" or "adaptive".'
             )
+        if self.relative and self.step is None:
+            raise ValueError(f"{owner}(relative): must go with a step; got none. Pass step, or leave relative out.")
         if self.method in ("complex", "adaptive"):
             self._check_absent(owner, "accuracy", "step")
-            return self
-        return replace(self, accuracy=self._accuracy(owner))
+        self._check_accuracy(owner)
 
     def _check_absent(self, owner: str, *names: str) -> None:
         for name in names:
@@ -111,18 +117,18 @@ class Options:
                     f"{getattr(self, name)!r}. Leave it out, or choose another method."
                 )
 
-    def _accuracy(self, owner: str) -> int:
-        accuracy = 2 if self.accuracy is None else self.accuracy
-        _check_integer(owner, "accuracy", accuracy, 1, 8)
-        if self.method == "central" and accuracy % 2:
+    def _check_accuracy(self, owner: str) -> None:
+        _check_integer(owner, "accuracy", self.power, 1, 8)
+        if self.method == "central" and self.power % 2:
             raise ValueError(
-                f'{owner}(accuracy): must be even for method="central", whose odd terms cancel; got {accuracy}. '
-                f"Use {accuracy + 1}, which costs no more."
+                f'{owner}(accuracy): must be even for method="central", whose odd terms cancel; got {self.power}. '
+                f"Use {self.power + 1}, which costs no more."
             )
-        return accuracy
 
     def typical_of(self, owner: str, space: Space) -> Array:
         """Return the typical magnitudes, (size,), or raise."""
+        if type(self.typical) is float and 0 < self.typical < np.inf:
+            return np.full(space.size, self.typical)
         typical = space.spread(f"{owner}(typical)", self.typical)
         _check_all(f"{owner}(typical)", typical, np.isfinite(typical) & (typical > 0), "positive and finite")
         return typical
@@ -131,8 +137,8 @@ class Options:
         """Return the bounds, (size,) each, or raise."""
         given = self.bounds
         if given is None:
-            given = (-np.inf, np.inf)
-        elif hasattr(given, "lb") and hasattr(given, "ub"):
+            return np.full(space.size, -np.inf), np.full(space.size, np.inf)
+        if hasattr(given, "lb") and hasattr(given, "ub"):
             given = (given.lb, given.ub)
         if not isinstance(given, (tuple, list)) or len(given) != 2:
             raise TypeError(
@@ -169,8 +175,13 @@ class Options:
             )
         return float(self.noise)
 
+    def check_rng(self, owner: str) -> None:
+        """Raise unless it makes a random generator."""
+        if type(self.rng) is not int or self.rng < 0:  # making one takes longer than looking
+            self.generator(owner)
+
     def generator(self, owner: str) -> np.random.Generator:
-        """Return the random generator."""
+        """Return the random generator, or raise."""
         try:
             return np.random.default_rng(self.rng)
         except (TypeError, ValueError):
@@ -204,6 +215,7 @@ def with_options(omit: tuple[str, ...] = (), **defaults: Any) -> Callable[[Calla
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function)
+        required = [p for p in own.parameters.values() if p.default is p.empty and p.name != "options"]
         base = Options(**defaults)
         shared = {field.name: getattr(base, field.name) for field in fields(Options) if field.name not in omit}
 
@@ -213,12 +225,10 @@ def with_options(omit: tuple[str, ...] = (), **defaults: Any) -> Callable[[Calla
             for name in keywords:
                 if name not in own.parameters or name == "options":
                     _refuse_keyword(function.__name__, name, [p for p in (*own.parameters, *shared) if p != "options"])
-            try:
-                own.bind(*args, **keywords, options=base)
-            except TypeError as error:
-                _refuse_call(function.__name__, str(error))
+            if keywords or len(args) != len(required):
+                _check_call(function.__name__, own, args, keywords)
             with worker_map(function.__name__, given.get("workers")) as given["workers"]:
-                return function(*args, **keywords, options=replace(base, **given))
+                return function(*args, **keywords, options=Options(**(defaults | given)))
 
         parameters = [p for p in own.parameters.values() if p.name != "options"]
         parameters += [
@@ -232,16 +242,19 @@ def with_options(omit: tuple[str, ...] = (), **defaults: Any) -> Callable[[Calla
 
 
 def _refuse_keyword(owner: str, name: str, known: list[str]) -> None:
-    near = difflib.get_close_matches(name, known, 1)
-    cure = f"Did you mean {near[0]!r}?" if near else f"It takes {', '.join(known)}."
+    near = difflib.get_close_matches(name, known, 1, 0.75)
+    cure = f"Perhaps {near[0]!r} is meant." if near else f"It takes {', '.join(known)}."
     raise TypeError(f"{owner}({name}): must be a keyword that it takes; got {name!r}. {cure}")
 
 
-def _refuse_call(owner: str, reason: str) -> None:
-    raise TypeError(
-        f"{owner}: must be called with its arguments, and options by keyword; got a call with {reason}. See "
-        f"help(fallline.{owner})."
-    ) from None
+def _check_call(owner: str, signature: inspect.Signature, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    try:
+        signature.bind(*args, **keywords, options=None)
+    except TypeError as error:
+        raise TypeError(
+            f"{owner}: must be called with its arguments, and options by keyword; got a call with {error}. See "
+            f"help(fallline.{owner})."
+        ) from None
 
 
 def _document(doc: str, shared: dict[str, Any]) -> str:

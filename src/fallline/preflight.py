@@ -65,7 +65,7 @@ class Calls:
         self.owner, self.f, self.df, self.args, self.space = owner, f, df, args, space
         self.changed: list[str] = []
         self.ngev = self.nfev = 0
-        self._originals = [np.array(arg) if isinstance(arg, np.ndarray) else None for arg in args]
+        self._originals = [np.array(arg, order="K") if isinstance(arg, np.ndarray) else None for arg in args]
 
     @property
     def value_of(self) -> Any:
@@ -97,17 +97,22 @@ class Calls:
         return result[0], result[1]
 
     def _watched(self, name: str, function: Callable[..., Any], flat: Array) -> Any:
-        x = self.space.arrange(np.array(flat))
+        given = np.array(flat)
+        x = self.space.arrange(given)
         with np.errstate(all="ignore"):
             result = function(x, *self.args)
-        for (leaf, now), (_, before) in zip(leaves(x), leaves(self.space.arrange(flat)), strict=False):
-            if not np.array_equal(now, before):
-                self._note(f"{name} changes x in place" + ("" if self.space.is_array else f", in {leaf}"))
+        if self.space.has_single or not _same_bytes(given, flat):  # float64 arrays are views of what was given
+            self._find_change(name, x, self.space.arrange(flat))
         for i, (arg, original) in enumerate(zip(self.args, self._originals, strict=True)):
-            if original is not None and not np.array_equal(arg, original, equal_nan=original.dtype.kind in "fc"):
+            if original is not None and not _same_bytes(arg, original):
                 arg[...] = original
                 self._note(f"{name} changes args[{i}] in place")
         return result
+
+    def _find_change(self, name: str, now: Any, before: Any) -> None:
+        for (leaf, array), (_, original) in zip(leaves(now), leaves(before), strict=False):
+            if not _same_bytes(array, original):
+                self._note(f"{name} changes x in place" + ("" if self.space.is_array else f", in {leaf}"))
 
     def _note(self, text: str) -> None:
         if text not in self.changed:
@@ -130,22 +135,29 @@ class Calls:
             array = np.asarray(given[leaf.name])
             if array.dtype.kind not in "iufb":
                 raise TypeError(
-                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {leaf.name!r}. Return arrays "
+                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {self.space.label(leaf)}. Return arrays "
                     f"of floats in x's structure."
                 )
             if array.shape != leaf.shape and not (array.size == leaf.size == 1):
-                raise _misshapen(leaf.name, array.shape, leaf.shape, self.args)
+                raise _misshapen(self.space.label(leaf), array.shape, leaf.shape, self.args)
             eps = max(eps, float(np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps))
             parts.append(array.astype(np.float64).ravel())
         return np.concatenate(parts) if parts else np.zeros(0), eps
 
 
+def _same_bytes(a: Any, b: Any) -> bool:
+    """Tell whether two arrays or numbers are the same bit by bit, NaN included, as fast as memory allows."""
+    if isinstance(a, np.ndarray) and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype.kind in "biufc":
+        return a.shape == b.shape and a.reshape(-1).view(np.uint8).data == b.reshape(-1).view(np.uint8).data
+    return np.array_equal(a, b, equal_nan=np.asarray(b).dtype.kind in "fc")
+
+
 def _misshapen(name: str, got: tuple[int, ...], expected: tuple[int, ...], args: tuple[Any, ...]) -> Misshapen:
-    text = f"the gradient of {name!r} has shape {got}, and x there has {expected}"
+    text = f"the gradient of {name} has shape {got}, and {name} has {expected}"
     if len(got) > 1 and got[::-1] == expected:
         return Misshapen(text, cause(20, f"{text}: it is transposed.", name))
     if len(got) > len(expected) and got[len(got) - len(expected) :] == expected:
-        rows = [i for i, arg in enumerate(args) if np.ndim(arg) and np.shape(arg)[0] == got[0]]
+        rows = [i for i, arg in enumerate(args) if isinstance(arg, np.ndarray) and arg.shape[:1] == got[:1]]
         batch = f", as many as args[{rows[0]}] has rows" if rows else ""
         return Misshapen(text, cause(22, f"{text}: it is not summed over its first axis, of {got[0]}{batch}.", name))
     if len(got) == len(expected) and all(a == b or 1 in (a, b) for a, b in zip(got, expected, strict=True)):

@@ -26,22 +26,22 @@ __all__ = ["Judgement", "Line", "MatrixSlope", "Probe", "Reading", "Slope"]
 
 Array = npt.NDArray[Any]
 
-FIRST = 2.0**-13  # the first distance of the points, relative to the scale of the direction
+FIRST = 2.0**-15  # the first distance of the points, relative to the scale of the direction
 LARGEST = 2.0**-2
 WILD = 1e-3  # what varies by more than this part of the value is not called noise
 SMALLEST = 2.0**-44
+NO_ROOM = 2.0**-60  # a distance at which nothing moves
 TRIES = 8
 TARGET = 1e-8  # with a bound this small beside yours, no better distance is looked for
 SAFETY = 4.0  # on the truncation: two stencils may agree by chance
 WORST = 5.0  # standard deviations of noise
 SUMMANDS = 32.0  # how much larger than the result the terms may be that yours was summed from
 FINE = 64.0  # noise of so many roundings is that of floating point
+LARGE = 1e-3  # relative error that two readings prove; less takes three
+FLAT = 8.0  # how many times less than yours a derivative across waves is
 AT_ONCE = 2**21  # numbers held for points
-NEARER, FARTHER = (
-    (0.37, 0.11, 2.7),
-    (10.7, 0.37, 0.11),
-)  # distances for a second look; no powers of two, so that rounding
-# does not repeat itself
+# Distances for a second look, relative to the first; no simple fractions, so that rounding does not repeat itself.
+NEARER, FARTHER = (0.3719, 0.1127, 2.7183), (10.6837, 0.3719, 0.1127)
 
 STEPS = {
     "central": np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]),
@@ -176,22 +176,37 @@ class Reading:
         return bool((self.bend > 3 * self.kink_error).any())
 
     @property
-    def is_wrong(self) -> bool:
-        """Whether neither truncation nor noise nor a kink explains the residual."""
-        half = (1.01 * self.bend + self.kink_error) / 2  # an end of the interval is as right as its middle
-        return bool((np.abs(self.residual) > self.bound + half).any())
+    def leeway(self) -> Array:
+        """Return how far off a kink at x lets yours be: an end of the interval is as right as its middle."""
+        return np.asarray((1.01 * self.bend + self.kink_error) / 2)
+
+    def is_wrong(self, readings: list[Reading]) -> bool:
+        """Tell whether neither truncation nor noise nor a kink, as nearer readings know it, explains the residual."""
+        leeway = np.min([other.leeway for other in readings if other.distance <= self.distance], axis=0)
+        return bool((np.abs(self.residual) > self.bound + leeway).any())
+
+    @property
+    def is_far_off(self) -> bool:
+        """Whether the residual is so large a part of yours that rounded values do not make it twice by chance."""
+        return bool((np.abs(self.residual) > LARGE * self.size).any())
+
+    @property
+    def is_flat(self) -> Array:
+        """Return where the derivative is so much less than yours that it may be one across many waves of f."""
+        return np.asarray(np.abs(self.numeric) < np.abs(self.yours) / FLAT)
+
+    @property
+    def qualities(self) -> Array:
+        """Return the bounds relative to the sizes of yours: the least errors that would be seen here."""
+        bound = self.bound
+        size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(bound > 0, bound / size, 0.0))
 
     @property
     def quality(self) -> float:
-        """Return the bound relative to the size of yours: the least error that would be seen here."""
-        bound = self.bound
-        if not np.isfinite(bound).all():
-            return np.inf
-        if self.constant and not self.yours.any():
-            return 0.0  # f and yours say the same: nothing happens
-        size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.max(np.where(bound > 0, bound / size, 0.0), initial=0.0))
+        """Return the worst of the qualities; infinite where this distance tells nothing."""
+        return float(np.max(self.qualities, initial=0.0)) if np.isfinite(self.bound).all() else np.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,7 @@ class Probe:
         self, function: Function, value: Array, bounds: tuple[Array, Array], eps: float, noise: float | None = None
     ) -> None:
         self.function, self.space, self.value, self.bounds, self.eps = function, function.space, value, bounds, eps
+        self.is_free = bool(np.isinf(bounds).all())
         self.given_noise = noise
         self.noise = np.zeros(len(value))  # at least; as the first line shows it
         self.knows_noise = False
@@ -245,6 +261,14 @@ class Probe:
 
     def judge(self, slope: Slope, line: Line) -> Judgement:
         """Read along a line, and look again, at other distances, before saying anything but "right"."""
+        is_first = not self.knows_noise
+        judgement = self._judge(slope, line)
+        if is_first and self.knows_noise:  # better than before the other looks
+            reading = judgement.reading
+            self.distance, self.noise = reading.distance, np.fmax(self.noise, reading.noise)
+        return judgement
+
+    def _judge(self, slope: Slope, line: Line) -> Judgement:
         readings = self.measure(slope, line)
         best = _select(readings)
         if not np.isfinite(best.bound).all():
@@ -254,31 +278,42 @@ class Probe:
             if best.is_right and not best.has_kink:
                 return Judgement("right", best)
             if best.has_kink and any(_same_kink(best, other) for other in readings):
-                return Judgement("wrong at kink" if best.is_wrong else "kink", best)
-            if best.is_wrong and any(other.is_wrong and _agree(best, other) for other in readings if other is not best):
+                return Judgement("wrong at kink" if best.is_wrong(readings) else "kink", best)
+            witnesses = [r for r in readings if r is not best and r.is_wrong(readings) and _agree(best, r)]
+            if best.is_wrong(readings) and len(witnesses) >= (1 if best.is_far_off else 2):
                 if best.has_kink:
                     return Judgement("wrong at kink", best)
-                from_afar = [other for other in readings if other.is_right and _contradict(best, other)]
-                # f rounds its values, and follows yours as far as they can tell
-                return Judgement("right", min(from_afar, key=_rank)) if from_afar else Judgement("wrong", best)
+                if best.is_flat.any():
+                    self._look(slope, line, _within_waves(best), readings)
+                    if readings[-1].wild and readings[-1].distance == SMALLEST:
+                        return Judgement("unclear", best)  # neighbouring numbers are many waves apart
+                others = [other for other in readings if other.is_right and _contradict(best, other)]
+                # waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell
+                return Judgement("right", min(others, key=_rank)) if others else Judgement("wrong", best)
             if factor is not None:
-                readings.append(self.read(slope, line, best.distance * factor))
-                self.settle(readings)
+                self._look(slope, line, best.distance * factor, readings)
                 best = _select(readings)
         return Judgement("right" if best.is_right else "unclear", best)  # what bends less and less is no kink
 
     def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
         readings: list[Reading] = []
         distance = self.distance
-        while distance > 0 and len(readings) < TRIES:
-            readings.append(self.read(slope, line, distance, side))
-            self.settle(readings)
+        while distance > 0 and len(readings) < TRIES and self._look(slope, line, distance, readings, side):
             distance = _next_distance(readings)
         return readings
 
+    def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading], side: str = "central") -> bool:
+        """Take another reading, unless the bounds leave room only for one that has been taken."""
+        side, distance = self._fit(line, distance, side)
+        if any(distance == other.distance for other in readings):
+            return False
+        readings.append(self.read(slope, line, distance, side))
+        self.settle(readings)
+        return True
+
     def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
-        """Read along a line at one distance; on one side where the bounds leave no room for both."""
-        side = self._side(line, distance, side)
+        """Read along a line at one distance, or on one side or nearer where the bounds leave no room for it."""
+        side, distance = self._fit(line, distance, side)
         t = STEPS[side] * distance
         values, along = self._evaluate(slope, line, t)
         change = values - self.value
@@ -328,23 +363,27 @@ class Probe:
         for reading in readings:
             nearer = [other.odd for other in readings if other.distance <= reading.distance]
             seen = np.fmax.reduce([least, self.noise, *nearer])
-            floor = self.function.eps * np.abs(self.value) / 4
+            # What terms of this size are rounded by does not cancel where they do.
+            floor = self.function.eps * np.fmax(np.abs(self.value), reading.size) / 4
             if self.given_noise is not None:
                 seen = np.full(len(floor), self.given_noise)
             reading.noise = np.where(np.isinf(reading.whole), np.inf, np.fmax(np.nan_to_num(seen, posinf=0.0), floor))
 
-    def _side(self, line: Line, distance: float, side: str) -> str:
-        """Return the wanted side, or another one where the bounds leave more room."""
+    def _fit(self, line: Line, distance: float, side: str) -> tuple[str, float]:
+        """Return the side and the distance that are wanted, or what the bounds leave room for."""
+        if self.is_free:
+            return side, distance
         at = self.space.flat[line.index]
         moves = line.units != 0
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = np.stack([(bound[line.index] - at) / line.units for bound in self.bounds])[:, moves]
         right, left = ends.max(axis=0).min(initial=np.inf), -ends.min(axis=0).max(initial=-np.inf)
-        if side == "central" and min(left, right) >= 3 * distance:
-            return side
+        both, one = min(left, right) / 3, max(left, right) / 6
+        if side == "central" and (both >= distance or both > one):
+            return side, float(min(distance, both))
         if side == "central":
-            return "forward" if right >= left else "backward"
-        return side
+            side = "forward" if right >= left else "backward"
+        return side, float(max(min(distance, (right if side == "forward" else left) / 6), NO_ROOM))
 
     def _evaluate(self, slope: Slope, line: Line, t: Array) -> tuple[Array, Array]:
         """Return the values at the parameters t, and what yours says of the changes; (points, outputs) both."""
@@ -366,7 +405,7 @@ class Probe:
 
     def _rounding(self, change: Array) -> Array:
         """Return what rounding f makes, at least."""
-        size = np.abs(self.value) + np.nan_to_num(np.abs(change)).max(axis=0)
+        size = np.abs(self.value) + np.fmax.reduce(np.abs(change))
         return np.asarray(self.function.eps * size / 4)
 
     def _levels(self, steps: Array, change: Array, rho: Array, finite: Array) -> tuple[Array, Array]:
@@ -392,6 +431,13 @@ def _select(readings: list[Reading]) -> Reading:
         if not any(_contradict(other, reading) for other in readings if other.distance < reading.distance):
             return reading
     return ranked[0]
+
+
+def _within_waves(reading: Reading) -> float:
+    """Return the least distance at which noise, as a reading knows it, leaves yours in sight."""
+    flat = reading.is_flat
+    visible = 64 * reading.distance * float(np.max(reading.rounding[flat] / np.abs(reading.residual[flat])))
+    return max(SMALLEST, min(visible, reading.distance / 64))
 
 
 def _contradict(a: Reading, b: Reading) -> bool:

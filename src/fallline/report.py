@@ -224,8 +224,10 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _html_table(header: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    style = 'style="text-align: left; padding-right: 1.5em"'
+    head = "".join(f"<th {style}>{html.escape(cell)}</th>" for cell in header)
+    cells = ["".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from fallline.causes import Block, Cause, find_causes
 from fallline.locate import (
     Entries,
+    all_of_it,
     choose_entries,
     describe_mask,
     explained_by,
+    find_few,
     find_single,
     measure_entries,
     single_entry,
@@ -58,12 +60,17 @@ class Search:
     def __init__(self, site: Site, calls: Calls, rng: np.random.Generator) -> None:
         self.site, self.space, self.calls, self.rng = site, site.space, calls, rng
         self.entries: dict[str, Entries] = {}  # by the name of their block
+        self.unmoved: list[Cause] = []  # for blocks that f does not depend on
         self.found = Found()
 
     def all(self) -> Found:
         """Look at every entry."""
-        for leaf in self.space.leaves:
-            self.entries[leaf.name] = measure_entries(self.site, np.arange(leaf.start, leaf.stop))
+        return self._look_at([np.arange(leaf.start, leaf.stop) for leaf in self.space.leaves])
+
+    def _look_at(self, chosen: list[npt.NDArray[np.intp]]) -> Found:
+        """Look at some entries of every block."""
+        for leaf, index in zip(self.space.leaves, chosen, strict=True):
+            self.entries[leaf.name] = measure_entries(self.site, index)
             self._describe(leaf, is_wrong=bool(self.entries[leaf.name].wrong.any()))
         return self._finish()
 
@@ -76,16 +83,28 @@ class Search:
             self._describe(leaf)
             return self._finish()
         for leaf, _, part in wrong_leaves(self.site, reading.line):
-            self.entries[leaf.name] = measure_entries(self.site, choose_entries(leaf, self.rng))
+            self.entries[leaf.name] = self._measure(leaf, part)
             self._describe(leaf)
             if part.constant:
                 text = f"f does not change at all when {leaf.name} does, and g there is not 0"
-                self.found.causes.append(cause(42, f"{text}: f casts it to integers, or ignores it.", leaf.name))
+                self.unmoved.append(cause(42, f"{text}: f casts it to integers, or ignores it.", leaf.name))
+        if not self.found.blocks:  # at kinks, directions may be right where entries are not
+            return self._look_at([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
         for leaf in self.space.leaves:  # what is right is evidence, too
             if leaf.name not in self.entries and leaf.size:
                 few = self.rng.choice(np.arange(leaf.start, leaf.stop), min(leaf.size, EVIDENCE), replace=False)
                 self.entries[leaf.name] = measure_entries(self.site, few)
         return self._finish()
+
+    def _measure(self, leaf: Leaf, reading: Reading) -> Entries:
+        """Differentiate by the entries of a block that lack all that it lacks, if they are few, else by a sample."""
+        few = find_few(self.site, reading)
+        if len(few):
+            entries = measure_entries(self.site, few)
+            line = self.site.line(self.rng).part(np.arange(leaf.start, leaf.stop))
+            if all_of_it(self.site, entries, line, reading.distance):
+                return entries.only(entries.wrong)
+        return measure_entries(self.site, choose_entries(leaf, self.rng))
 
     def _nothing_else(self, alone: Reading) -> bool:
         """Tell whether another direction, too, lacks no more than this entry does."""
@@ -101,23 +120,23 @@ class Search:
             setting = describe(
                 self.calls.f, self.calls.df, self.calls.args, self.space, float(self.site.probe.value[0])
             )
-            self.found.causes += find_causes([self._block(leaf) for leaf in self.space.leaves], setting)
+            fitting = find_causes([self._block(leaf) for leaf in self.space.leaves], setting)
+            wrong = sum(block.verdict == "wrong" for block in self.found.blocks.values())
+            explains_all = len(self.unmoved) == wrong
+            self.found.causes = [*self.unmoved, *fitting] if explains_all else [*fitting, *self.unmoved]
         return self.found
 
     # Blocks and entries
 
-    def _name(self, leaf: Leaf) -> str:
-        return "x" if self.space.is_array else leaf.name
-
     def _describe(self, leaf: Leaf, is_wrong: bool = True) -> None:
         entries = self.entries[leaf.name]
         yours = self.site.gradient[entries.index]
-        size = float(np.linalg.norm(entries.numeric)) or float(np.linalg.norm(yours)) or 1.0
+        size = _size(entries, yours)
         mask, known = np.zeros(leaf.size, bool), np.zeros(leaf.size, bool)
         known[entries.index - leaf.start] = True
         mask[entries.index - leaf.start] = entries.wrong
         self.found.blocks[leaf.name] = BlockReport(
-            self._name(leaf),
+            self.space.label(leaf),
             leaf.shape,
             "wrong" if is_wrong else "right",
             error=float(np.linalg.norm(yours - entries.numeric)) / size,
@@ -130,12 +149,12 @@ class Search:
         for name, entries in self.entries.items():
             if name not in self.found.blocks:
                 continue
-            size = float(np.linalg.norm(entries.numeric)) or 1.0
+            size = _size(entries, self.site.gradient[entries.index])
             for k in np.flatnonzero(entries.wrong):
                 entry = int(entries.index[k])
                 leaf = self.space.leaf_of(entry)
                 yours, numeric = float(self.site.gradient[entry]), float(entries.numeric[k])
-                report = EntryReport(self._name(leaf), leaf.index(entry), yours, numeric, float(entries.error[k]))
+                report = EntryReport(self.space.label(leaf), leaf.index(entry), yours, numeric, float(entries.error[k]))
                 ranked.append((abs(yours - numeric) / size, report))
         ranked.sort(key=lambda pair: -pair[0])
         self.found.worst = [report for _, report in ranked[:WORST_SHOWN]]
@@ -169,3 +188,9 @@ class Search:
             return None
         text = "all of g are float32 numbers, as near to D as those can be: df computes in single precision."
         return cause(43, text)
+
+
+def _size(entries: Entries, yours: Array) -> float:
+    """Return the size of the numerical derivatives, or of yours if those are 0 within their errors."""
+    size = float(np.linalg.norm(entries.numeric))
+    return size if size > np.linalg.norm(entries.error) else float(np.linalg.norm(yours)) or 1.0

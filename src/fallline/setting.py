@@ -29,7 +29,7 @@ def describe(f: Any, df: Any, args: tuple[Any, ...], space: Space, value: float)
         _add(setting, name, thing)
     for leaf in space.leaves:
         if len(leaf.shape) > 1:
-            _add_sizes(setting, "x" if space.is_array else leaf.name, leaf.shape)
+            _add_sizes(setting, space.label(leaf), leaf.shape)
     return setting
 
 

@@ -16,6 +16,7 @@ __all__ = ["Site", "nearby", "random_line", "shares", "usual_scales"]
 Array = npt.NDArray[Any]
 
 SMALL = 8.0  # an entry counts as at least the median magnitude of its block over this
+NEAR = 2.0**-8  # so near to a bound, relative to the scale, directions go away from it
 UNSEEN = 1e3  # noise times this hides a block
 
 
@@ -65,20 +66,26 @@ def shares(space: Space, terms: Array) -> Array:
 def usual_scales(space: Space) -> Array:
     """Return how far every entry moves: its magnitude, or what is usual in its block, or in the others."""
     magnitude = np.abs(space.flat)
-    usual = np.median(magnitude[magnitude > 0]) if magnitude.any() else 1.0
+    usual = _middle(magnitude, 1.0)
     scales = np.empty(space.size)
     for leaf in space.leaves:
         own = magnitude[leaf.part]
-        floor = (np.median(own[own > 0]) if own.any() else usual) / SMALL
-        scales[leaf.part] = np.maximum(own, floor)
+        scales[leaf.part] = np.maximum(own, _middle(own, usual) / SMALL)
     return scales
+
+
+def _middle(values: Array, default: float) -> float:
+    """Return a number in the middle of those that are not 0."""
+    others = values[values > 0]
+    return float(np.partition(others, len(others) // 2)[len(others) // 2]) if len(others) else default
 
 
 def random_line(space: Space, scales: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Line:
     """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
     units = scales * _signed(space.size, rng)
     low, high = bounds
-    inward = np.where(space.flat <= low, 1.0, np.where(space.flat >= high, -1.0, 0.0))
+    below, above = space.flat - low, high - space.flat
+    inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
     units[low == high] = 0.0
     return Line(np.arange(space.size), units)

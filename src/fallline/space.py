@@ -28,27 +28,27 @@ class Leaf:
     shape : tuple of int
     dtype : numpy.dtype
         float32 or float64.
+    is_single : bool
+        It is float32.
     is_number : bool
         It is a plain number, not an array of shape ().
     start, stop : int
+    part : slice
         Its entries in the flat vector.
     """
 
-    __slots__ = ("dtype", "is_number", "name", "shape", "start", "stop")
+    __slots__ = ("dtype", "is_number", "is_single", "name", "part", "shape", "start", "stop")
 
     def __init__(self, name: str, array: Array, is_number: bool, start: int) -> None:
         self.name, self.shape, self.dtype, self.is_number = name, array.shape, array.dtype, is_number
         self.start, self.stop = start, start + array.size
+        self.part = slice(self.start, self.stop)
+        self.is_single = bool(array.dtype == np.float32)
 
     @property
     def size(self) -> int:
         """Count its entries."""
         return self.stop - self.start
-
-    @property
-    def part(self) -> slice:
-        """Return its entries as a slice."""
-        return slice(self.start, self.stop)
 
     def index(self, entry: int) -> tuple[int, ...]:
         """Return the index in the array of an entry of the flat vector."""
@@ -56,8 +56,8 @@ class Leaf:
 
     def of(self, flat: Array) -> Any:
         """Return this leaf's part of flat vectors (..., size of all) as (..., *shape); floats in its dtype."""
-        array = flat[..., self.part].reshape((*flat.shape[:-1], *self.shape))
-        if self.dtype == np.float32 and flat.dtype == np.float64:
+        array = flat[..., self.part].reshape(self.shape if flat.ndim == 1 else (*flat.shape[:-1], *self.shape))
+        if self.is_single and flat.dtype == np.float64:
             with np.errstate(over="ignore"):
                 array = array.astype(np.float32)
         return array[()] if self.is_number else array
@@ -95,16 +95,18 @@ class Space:
             self.leaves.append(Leaf(name, array, not isinstance(value, np.ndarray), start))
             start += array.size
         self.size = start
-        self.flat = np.concatenate([a.ravel() for a in arrays]).astype(np.float64) if arrays else np.zeros(0)
-        self.is_single = np.concatenate(
-            [np.full(leaf.size, leaf.dtype == np.float32) for leaf in self.leaves] or [np.zeros(0, bool)]
-        )
-        self.has_single = bool(self.is_single.any())
+        self.flat = np.array(np.concatenate([a.ravel() for a in arrays]) if arrays else [], np.float64)
+        self.is_single = np.zeros(start, bool)
+        for leaf in self.leaves:
+            self.is_single[leaf.part] = leaf.is_single
+        self.has_single = any(leaf.is_single for leaf in self.leaves)
         self.is_array = isinstance(self.tree, np.ndarray)
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
         self._by_name = {leaf.name: leaf for leaf in self.leaves}
+        self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
         self.build: Callable[[Array], Any] | None = None if self.is_array else self.arrange
-        self.eps = np.where(self.is_single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+        self.eps = np.full(start, np.finfo(np.float64).eps)
+        self.eps[self.is_single] = np.finfo(np.float32).eps
 
     def moved(self, flat: Array) -> Space:
         """Return the same structure at another point, rounded to its dtypes."""
@@ -120,7 +122,7 @@ class Space:
 
         The result may share memory with what was given.
         """
-        return rebuild(self.tree, lambda name: self._by_name[name].of(flat))
+        return _fill(self._layout, flat)
 
     def fill(self, leaves: list[Any]) -> Any:
         """Return one object for each leaf in the variable's structure."""
@@ -166,12 +168,28 @@ class Space:
         """Return the leaf that an entry of the flat vector belongs to."""
         return next(leaf for leaf in self.leaves if entry < leaf.stop)
 
+    def label(self, leaf: Leaf) -> str:
+        """Return what a reader calls a leaf: its name, or x if it is all of it."""
+        return leaf.name if isinstance(self.tree, (dict, list, tuple)) else "x"
+
     def place(self, entry: int) -> str:
         """Say in words where an entry is: ``x[3]`` or ``W1[2, 0]``."""
         leaf = self.leaf_of(entry)
-        name = "x" if isinstance(self.tree, np.ndarray) or (leaf.is_number and leaf.name == "0") else leaf.name
+        name = self.label(leaf)
         index = leaf.index(entry)
         return f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
+def _fill(layout: Any, flat: Array) -> Any:
+    """Return a tree of the parts that its leaves have of flat vectors."""
+    if isinstance(layout, Leaf):
+        return layout.of(flat)
+    if isinstance(layout, dict):
+        return {key: _fill(child, flat) for key, child in layout.items()}
+    children = [_fill(child, flat) for child in layout]
+    if isinstance(layout, list):
+        return children
+    return type(layout)(*children) if hasattr(layout, "_fields") else tuple(children)
 
 
 def _arrays(tree: Any) -> Any:
@@ -249,7 +267,7 @@ def _leaf(owner: str, value: Any) -> Array:
         array = np.asarray(None)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
-    if array.dtype not in _KINDS or np.ma.isMaskedArray(value):
+    if array.dtype not in _KINDS or isinstance(value, np.ma.MaskedArray):
         cure = (
             "Differentiate by the real and imaginary parts, as two arrays."
             if array.dtype.kind == "c"

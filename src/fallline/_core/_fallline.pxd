@@ -105,3 +105,6 @@ cdef extern from "fallline.h" nogil:
     ctypedef double fl_function(const double *x, size_t n, void *context) noexcept
     void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts,
                      const size_t *index, const double *moved, const double *base, double *values) noexcept
+    void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index,
+                          const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
+                          double origin, double *out, double *sizes, unsigned char *exact) noexcept

@@ -39,16 +39,20 @@ def stencil_error(size_t order, double[::1] nodes not None):
 
 
 def differences(double[:, ::1] weights not None, double[:, :, ::1] values not None, double[::1] factors not None):
-    """Return for every row i of `values`, (n, nodes, outputs), its weighted sum times factors[i]: (n, outputs)."""
+    """Return for every row i of `values`, (n, nodes, outputs), its weighted sum times factors[i]: (n, outputs).
+
+    There is one row of weights for each, or one for all.
+    """
     cdef size_t n = values.shape[0], n_nodes = values.shape[1], n_outputs = values.shape[2], i
-    if (<size_t>weights.shape[0], <size_t>weights.shape[1], <size_t>factors.shape[0]) != (n, n_nodes, n):
+    cdef size_t stride = weights.shape[0] > 1
+    if <size_t>weights.shape[1] != n_nodes or <size_t>factors.shape[0] != n or weights.shape[0] not in (1, n):
         raise IndexError
     result = np.empty((n, n_outputs))
     cdef double[:, ::1] out = result
     if n_outputs == 0:
         return result
     for i in range(n):
-        fl_difference(n_nodes, &weights[i, 0], &values[i, 0, 0], n_outputs, factors[i], &out[i, 0])
+        fl_difference(n_nodes, &weights[i*stride, 0], &values[i, 0, 0], n_outputs, factors[i], &out[i, 0])
     return result
 
 
@@ -102,14 +106,15 @@ cdef bint _is_as_made(cnp.ndarray x, cnp.ndarray base) noexcept:
         and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(base)
 
 
-def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts not None, size_t[::1] index not None,
+def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index not None,
                double[::1] moved not None):
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
-    starts[k + 1]. f gets a copy that it may keep or change; or, unless `build` is None, what `build` makes of the copy.
+    starts[k + 1], or m = k if `starts` is None. f gets a copy that it may keep or change; or, unless `build` is None, what `build` makes of the copy.
     """
-    cdef size_t n_points = starts.shape[0] - 1, k, m
+    cdef bint each_one = starts is None
+    cdef size_t n_points = index.shape[0] if each_one else starts.shape[0] - 1, k, m
     cdef bint is_double = cnp.PyArray_TYPE(base) == cnp.NPY_FLOAT64
     cdef size_t n_bytes = cnp.PyArray_NBYTES(base)
     cdef cnp.ndarray x = None
@@ -121,7 +126,7 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
         else:
             memcpy(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(base), n_bytes)
         data = cnp.PyArray_BYTES(x)
-        for m in range(starts[k], starts[k + 1]):
+        for m in range(k if each_one else starts[k], k + 1 if each_one else starts[k + 1]):
             if is_double:
                 (<double *>data)[index[m]] = moved[m]
             else:
@@ -174,10 +179,12 @@ cdef class Native:
             self.function = <fl_function *><uintptr_t>function
         self.owner = owner
 
-    def call_moved(self, double[::1] base not None, size_t[::1] starts not None, size_t[::1] index not None,
+    def call_moved(self, double[::1] base not None, size_t[::1] starts, size_t[::1] index not None,
                    double[::1] moved not None):
         """Return the values at the points of `call_moved`, without the GIL; Ctrl-C is seen every so many points."""
-        cdef size_t n = base.shape[0], n_points = starts.shape[0] - 1, first = 0, some
+        cdef bint each_one = starts is None
+        cdef size_t n = base.shape[0], n_points = index.shape[0] if each_one else starts.shape[0] - 1, first = 0, some
+        cdef size_t skipped = 0
         scratch, values = np.array(base), np.empty(n_points)
         cdef double[::1] x = scratch, out = values
         cdef double *at = &x[0] if n else NULL
@@ -186,11 +193,33 @@ cdef class Native:
         while first < n_points:
             some = min(n_points - first, <size_t>4096)
             with nogil:
-                fl_evaluate(self.function, self.context, n, at, some, &starts[first], entries, numbers,
-                            &base[0] if n else NULL, &out[first])
+                fl_evaluate(self.function, self.context, n, at, some, NULL if each_one else &starts[first],
+                            entries + skipped, numbers + skipped, &base[0] if n else NULL, &out[first])
             PyErr_CheckSignals()
             first += some
+            if each_one:
+                skipped = first
         return values
+
+
+    def differentiate(self, double[::1] base not None, size_t[::1] index not None, double[::1] steps not None,
+                      size_t order, double[::1] nodes not None, double[::1] weights not None, double origin):
+        """Return differences along axes, the sizes of f, and where x + node*step was exact: elsewhere nothing is done."""
+        cdef size_t n = base.shape[0], n_lines = index.shape[0], first = 0, some
+        if steps.shape[0] != index.shape[0] or weights.shape[0] != nodes.shape[0] or nodes.shape[0] > FL_MAX_NODES:
+            raise IndexError
+        scratch, values, sizes, exact = np.array(base), np.empty(n_lines), np.empty(n_lines), np.empty(n_lines, np.uint8)
+        cdef double[::1] x = scratch, out = values, magnitudes = sizes
+        cdef unsigned char[::1] fits = exact
+        while first < n_lines:
+            some = min(n_lines - first, <size_t>1024)
+            with nogil:
+                fl_differentiate(self.function, self.context, n, &x[0], some, &index[first], &steps[first], order,
+                                 nodes.shape[0], &nodes[0], &weights[0], origin, &out[first], &magnitudes[first],
+                                 &fits[first])
+            PyErr_CheckSignals()
+            first += some
+        return values, sizes, exact.view(np.bool_)
 
 
 def capsule_name(capsule):
