@@ -570,3 +570,7 @@ def test_nfev_counts_every_point(options):
     calls = Recorder(np.sin)
     assert fl.derivative(calls, [1.0, 2.0], full_output=True, **({"method": "central"} | options)).nfev == len(calls)
     assert count(fl.gradient, method="adaptive") <= 23 * N
+    undefined = Recorder(math.log)  # at points where it raises, too
+    if options.get("method") != "complex":
+        own = {"method": "central"} | options
+        assert fl.derivative(undefined, 1e-7, full_output=True, **own).nfev == len(undefined)

@@ -6,7 +6,6 @@ and, if it hides mistakes, at one nearby; which block, which entry, which cause 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from fallline import masks
 from fallline.causes import Cause
+from fallline.digits import decimal_unit, is_single
 from fallline.evaluate import Function, check_args
 from fallline.locate import choose_entries, entries_at_kinks, measure_entries
 from fallline.options import Options
@@ -189,22 +189,6 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else np.nan
 
 
-def _is_single(value: float) -> bool:
-    """Tell whether a double is a number that single precision has; to compare them, NumPy would round the double."""
-    with np.errstate(over="ignore"):
-        return value == float(np.float32(value))
-
-
-def _is_short(value: float) -> bool:
-    """Tell whether a number has so few digits that it tells nothing of the precision it was computed in."""
-    return (math.frexp(value)[0] * 2.0**12).is_integer()
-
-
-def _is_decimal(value: float) -> bool:
-    """Tell whether a number has so few decimal digits that it must have been rounded to them."""
-    return float(f"{value:.12g}") == value
-
-
 class Checker:
     """One check of a gradient; `check_gradient` describes the arguments."""
 
@@ -336,10 +320,10 @@ class Checker:
         if self.space.has_single or kink or site.probe.noise[0] <= COARSE * rounding:
             return
         other = self._value_at(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
-        if _is_decimal(value) and _is_decimal(other):
+        if decimal_unit(np.array([value, other])) > 0:
             self.notes.append("f(x) has few digits: it is rounded")
             return
-        if _is_single(value) and _is_single(other) and not (_is_short(value) and _is_short(other)):
+        if is_single(value, other):
             self.causes.append(cause(43, "f(x) is a float32 number: f computes in single precision."))
             return
         for leaf in self.space.leaves:

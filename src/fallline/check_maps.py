@@ -80,6 +80,17 @@ class _Map:
         return Report(verdict, reason, nfev=self.function.nfev, ngev=self.calls, seed=self.seed, what=what, **found)
 
 
+def _check_callable(owner: str, **functions: Any) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"{owner}({name}): must be callable; got {type(function).__name__}. Pass a function.")
+
+
+def _what(array: Array) -> str:
+    """Say what was returned for real numbers of some shape."""
+    return f"shape {array.shape}" if array.dtype.kind in "biuf" else str(array.dtype)
+
+
 def _verdict(judgements: list[Judgement]) -> tuple[str, str, float, list[str]]:
     """Return the verdict on several directions, its reason, the power, and notes."""
     findings = {judgement.finding for judgement in judgements}
@@ -144,6 +155,7 @@ def check_jacobian(
     >>> fl.check_jacobian(f, jac, np.array([2.0, 3.0])).passed
     True
     """
+    _check_callable("check_jacobian", jac=jac)
     task = _Map("check_jacobian", f, x, args, bounds, rng)
     matrix = _matrix(task, jac)
     if not np.isfinite(matrix).all():
@@ -170,10 +182,10 @@ def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
         part: Any = named.get(leaf.name)
         array = np.asarray(part.toarray() if hasattr(part, "toarray") else part)
         if array.dtype.kind not in "biuf" or array.size != outputs * leaf.size:
-            got = f"shape {array.shape}" if array.dtype.kind in "biuf" else type(part).__name__
+            shape = (*task.shape, *leaf.shape)
             raise ValueError(
-                f"{task.owner}(jac): must return real numbers of shape {(*task.shape, *leaf.shape)} for {leaf.name!r}; "
-                f"got {got}. Return f's shape followed by x's."
+                f"{task.owner}(jac): must return real numbers of shape {shape} for {task.space.label(leaf)}; got "
+                f"{_what(array)}. Return f's shape followed by x's."
             )
         parts.append(array.astype(np.float64).reshape(outputs, leaf.size))
     return np.concatenate(parts, axis=1)
@@ -277,6 +289,8 @@ def check_products(
     """
     if jvp is None and vjp is None:
         raise TypeError("check_products: must be given a product to check; got neither jvp nor vjp. Pass one, or both.")
+    given = {"jvp": jvp, "vjp": vjp}
+    _check_callable("check_products", **{name: product for name, product in given.items() if product is not None})
     task = _Map("check_products", f, x, args, bounds, rng)
     reports = []
     if jvp is not None:
@@ -295,8 +309,8 @@ def _product(task: _Map, jvp: Callable[..., Any], line: Line) -> Array:
     array = np.asarray(result)
     if array.dtype.kind not in "biuf" or array.size != len(task.value):
         raise ValueError(
-            f"{task.owner}(jvp): must return real numbers of f's shape {task.shape}; got shape {array.shape}. Return "
-            f"the Jacobian times v."
+            f"{task.owner}(jvp): must return real numbers of f's shape {task.shape}; got {_what(array)}. Return the "
+            f"Jacobian times v."
         )
     return array.astype(np.float64).ravel()
 
@@ -394,6 +408,7 @@ def check_hvp(
     >>> fl.check_hvp(gradient, hvp, np.array([1.0, 2.0])).passed
     True
     """
+    _check_callable("check_hvp", gradient=gradient, hvp=hvp)
     space = Space("check_hvp", x)
 
     def flat_gradient(x: Any, *args: Any) -> Array:

@@ -35,6 +35,8 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
+BLOCK = 8192  # entries
+
 
 @with_options(method="adaptive")
 def derivative(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
@@ -83,7 +85,7 @@ def derivative(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
     if len(lines) == 0:
         return task.answer(Slopes(*[np.zeros((0, 1))] * 4), lambda rows: _trailing(task, rows))
     slopes = task.slopes(lines, task.steps(lines))
-    task.refuse_nothing(slopes)
+    task.refuse_nothing(slopes, lines)
     return task.answer(slopes, lambda rows: _trailing(task, rows))
 
 
@@ -144,7 +146,7 @@ def partial(f: Callable[..., Any], x: Any, i: Any, *, options: Options) -> Any:
     task = Task("partial", f, x, options)
     lines = task.coordinates(np.array([_entry(task.space, i)]))
     slopes = task.slopes(lines, task.steps(lines))
-    task.refuse_nothing(slopes)
+    task.refuse_nothing(slopes, lines)
     return task.answer(slopes, lambda rows: _output(task.function, rows[0]))
 
 
@@ -219,12 +221,20 @@ def gradient(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
 
 
 def _gradient(task: Task) -> Any:
-    lines = task.coordinates()
-    if len(lines) == 0:
+    """Differentiate by all entries; if one by one, in blocks that the caches hold."""
+    n = task.space.size
+    if n == 0:
         return task.answer(Slopes(*[np.zeros(0)] * 4), task.space.arrange)
+    size = BLOCK if task.function.one_by_one else n
+    blocks = [_block(task, np.arange(first, min(first + size, n))) for first in range(0, n, size)]
+    return task.answer(Slopes.join(blocks), task.space.arrange)
+
+
+def _block(task: Task, index: Array) -> Slopes:
+    lines = task.coordinates(index)
     slopes = task.slopes(lines, task.steps(lines))
-    task.refuse_nothing(slopes)
-    return task.answer(task.number(slopes), task.space.arrange)
+    task.refuse_nothing(slopes, lines)
+    return task.number(slopes)
 
 
 @with_options()
@@ -273,7 +283,7 @@ def jacobian(f: Callable[..., Any], x: Any, *, sparsity: Any = None, options: Op
         empty = np.zeros((0, task.function.outputs()))
         return task.answer(Slopes(empty, empty, empty, empty), lambda rows: _by_outputs(task, rows))
     slopes = task.slopes(lines, task.steps(lines))
-    task.refuse_nothing(slopes)
+    task.refuse_nothing(slopes, lines)
     return task.answer(slopes, lambda rows: _by_outputs(task, rows))
 
 
@@ -371,7 +381,7 @@ def _hessian_from_gradients(x: Any, jac: Callable[..., Any], options: Options) -
     task = _gradient_task("hessian", x, jac, options)
     lines = task.coordinates()
     slopes = task.slopes(lines, task.steps(lines))
-    task.refuse_nothing(slopes)
+    task.refuse_nothing(slopes, lines)
     distance = np.abs(slopes.value - slopes.value.T)
     error = np.fmax(slopes.error, distance / 2)
     matrix = replace(slopes, value=(slopes.value + slopes.value.T) / 2, error=np.fmax(error, error.T))
@@ -439,8 +449,9 @@ def directional(f: Callable[..., Any], x: Any, v: Any, *, options: Options) -> A
     if not direction.any():
         value = np.zeros_like(task.function.origin[0])
         return task.answer(_zero_slopes(value), lambda rows: _output(task.function, rows[0]))
-    slopes = task.slopes(task.along(direction[None, :]))
-    task.refuse_nothing(slopes)
+    line = task.along(direction[None, :])
+    slopes = task.slopes(line)
+    task.refuse_nothing(slopes, line)
     return task.answer(slopes, lambda rows: _output(task.function, rows[0]))
 
 
@@ -538,8 +549,9 @@ def hvp(f: Callable[..., Any], x: Any, v: Any, *, jac: Callable[..., Any] | None
         return task.answer(_zero_slopes(np.zeros(task.space.size)).map(lambda rows: rows[0]), task.space.arrange)
     if jac is None:
         return task.answer(_hvp_from_values(task, direction), task.space.arrange)
-    slopes = task.slopes(task.along(direction[None, :]))
-    task.refuse_nothing(slopes)
+    line = task.along(direction[None, :])
+    slopes = task.slopes(line)
+    task.refuse_nothing(slopes, line)
     return task.answer(slopes.map(lambda rows: rows[0]), task.space.arrange)
 
 

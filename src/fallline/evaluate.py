@@ -194,7 +194,7 @@ class Function:
         with_origin = not nodes.all()
         origin = float(self.origin[0, 0]) if with_origin else 0.0
         arguments = _unsigned(index), np.ascontiguousarray(h), order, nodes, weights, origin
-        value, size, exact = self.native.differentiate(self.space.flat, *arguments)
+        value, size, exact = self.native.differentiate(self.space.base, *arguments)
         self._take((), np.dtype(np.float64), int(exact.sum()) * (len(nodes) - with_origin))
         return value, size, exact
 

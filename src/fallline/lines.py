@@ -43,7 +43,6 @@ CENTRAL, FORWARD, BACKWARD = CODES.values()
 _EXPONENT = np.int64(0x7FF0000000000000)
 _TO_CARRY = np.float64(2.0).view(np.int64) - np.float64(2**0.5).view(np.int64)
 
-BLOCK = 4096  # lines
 SHRINK = 16.0  # by how much steps become smaller where f is not finite
 SHIFT = 8.0  # a central stencil that the bounds would shrink by more than that goes to one side
 RETREATS = 14  # how often: down to the spacing of doubles
@@ -384,26 +383,21 @@ class Differences:
         return result
 
     def _one_side(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
-        """Return differences and the sizes of f, for lines on one side; many lines in blocks that the caches hold."""
+        """Return differences and the sizes of f, for lines on one side."""
         if self.function.native is not None and self.lines.plain and not self.lines.bounded:
             return self._native_axes(which, chosen, h)
-        if len(which) <= BLOCK or not self.function.one_by_one:
-            return self._block(which, chosen, h)
-        starts = range(0, len(which), BLOCK)
-        blocks = [self._block(which[first : first + BLOCK], chosen, h[first : first + BLOCK]) for first in starts]
-        values, sizes = zip(*blocks, strict=True)
-        return np.concatenate(values), np.concatenate(sizes)
+        return self._values_and_sizes(which, chosen, h)
 
     def _native_axes(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         index = self.lines.index[which]
         value, size, exact = self.function.differentiate(index, h, self.order, chosen.nodes, chosen.weights)
         if not exact.all():
             rest = np.flatnonzero(~exact)
-            values, sizes = self._block(which[rest], chosen, h[rest])
+            values, sizes = self._values_and_sizes(which[rest], chosen, h[rest])
             value[rest], size[rest] = values[:, 0], sizes[:, 0]
         return value[:, None], size[:, None]
 
-    def _block(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
+    def _values_and_sizes(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         values, taken = self.values(which, chosen.nodes, h)
         weights = self._weights(chosen, taken / h[:, None])
         magnitude = np.abs(values)

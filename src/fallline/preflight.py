@@ -135,8 +135,8 @@ class Calls:
             array = np.asarray(given[leaf.name])
             if array.dtype.kind not in "iufb":
                 raise TypeError(
-                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {self.space.label(leaf)}. Return arrays "
-                    f"of floats in x's structure."
+                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {self.space.label(leaf)}. "
+                    f"Return arrays of floats in x's structure."
                 )
             if array.shape != leaf.shape and not (array.size == leaf.size == 1):
                 raise _misshapen(self.space.label(leaf), array.shape, leaf.shape, self.args)
@@ -148,7 +148,7 @@ class Calls:
 def _same_bytes(a: Any, b: Any) -> bool:
     """Tell whether two arrays or numbers are the same bit by bit, NaN included, as fast as memory allows."""
     if isinstance(a, np.ndarray) and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype.kind in "biufc":
-        return a.shape == b.shape and a.reshape(-1).view(np.uint8).data == b.reshape(-1).view(np.uint8).data
+        return a.shape == b.shape and bool(a.reshape(-1).view(np.uint8).data == b.reshape(-1).view(np.uint8).data)
     return np.array_equal(a, b, equal_nan=np.asarray(b).dtype.kind in "fc")
 
 
@@ -226,10 +226,12 @@ def preflight(calls: Calls, nearby: Array) -> Preflight:
 
 def _number(calls: Calls, value: Any) -> float:
     array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "iufb":
-        got = f"shape {array.shape}" if array.dtype.kind in "iufb" else str(array.dtype)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"{calls.owner}(f): must return one real number; got {array.dtype}. Return a float.")
+    if array.size != 1:
         raise ValueError(
-            f"{calls.owner}(f): must return one real number; got {got}. Use check_jacobian for several outputs."
+            f"{calls.owner}(f): must return one real number; got shape {array.shape}. Use check_jacobian for several "
+            f"outputs."
         )
     return float(array.reshape(())[()])
 

@@ -12,7 +12,7 @@ rho(t) + rho(-t) are c t + a t**2, where c is 0 for a smooth function, and else 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
+from fallline.digits import decimal_unit
 from fallline.evaluate import Function, Points
 
 __all__ = ["Judgement", "Line", "MatrixSlope", "Probe", "Reading", "Slope"]
@@ -51,14 +52,14 @@ STEPS = {
 
 
 @lru_cache
-def _weights(side: str) -> tuple[Array, Array]:
-    """Return the weights of a first derivative of accuracy 6 and of 4, for the six points beside x."""
+def _weights(side: str) -> tuple[Array, Array, float]:
+    """Return the weights of a first derivative of accuracy 6 and of 4, for the six points beside x; the norm of the six."""
     steps = STEPS[side]
     six = _core.stencil(1, np.append(0.0, steps))[1:]
     four = np.zeros(6)
     near = np.argsort(np.abs(steps), kind="stable")[:4]
     four[near] = _core.stencil(1, np.append(0.0, steps[near]))[1:]
-    return six, four
+    return six, four, float(np.linalg.norm(six))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,13 @@ class Reading:
     size : ndarray
         Of yours along such lines: what the residual is to be compared with.
     noise : ndarray
-        Standard deviation of the error of a value; set once all readings along the line have been made.
+        Standard deviation of the error of a value, as all readings along the line tell it.
+    bound : ndarray
+        How large the residual may be if yours is right; infinite where this distance tells nothing.
+    qualities : ndarray
+        The bounds relative to the sizes of yours: the least errors that would be seen here.
+    quality : float
+        The worst of them; infinite where this distance tells nothing.
     constant, finite, wild : bool
         f did not change; f was finite; the values vary by so much that it cannot be called noise.
     """
@@ -150,15 +157,18 @@ class Reading:
     finite: bool
     wild: bool
 
+    bound: Array = field(init=False)
+    qualities: Array = field(init=False)
+    quality: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with the noise that this reading knows of."""
+        self.know(self.noise)
+
     @property
     def rounding(self) -> Array:
         """Return the part of the bound that noise makes."""
         return WORST * self.gain * self.noise
-
-    @property
-    def bound(self) -> Array:
-        """Return how large the residual may be if yours is right; infinite where this distance tells nothing."""
-        return SAFETY * self.truncation + self.rounding + self.own
 
     @property
     def is_right(self) -> bool:
@@ -195,18 +205,14 @@ class Reading:
         """Return where the derivative is so much less than yours that it may be one across many waves of f."""
         return np.asarray(np.abs(self.numeric) < np.abs(self.yours) / FLAT)
 
-    @property
-    def qualities(self) -> Array:
-        """Return the bounds relative to the sizes of yours: the least errors that would be seen here."""
-        bound = self.bound
+    def know(self, noise: Array) -> None:
+        """Take note of how much noise there is: what the bounds and qualities follow from."""
+        self.noise = noise
+        self.bound = bound = SAFETY * self.truncation + self.rounding + self.own
         size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(bound > 0, bound / size, 0.0))
-
-    @property
-    def quality(self) -> float:
-        """Return the worst of the qualities; infinite where this distance tells nothing."""
-        return float(np.max(self.qualities, initial=0.0)) if np.isfinite(self.bound).all() else np.inf
+            self.qualities = np.where(bound > 0, bound / size, 0.0)
+        self.quality = float(self.qualities.max(initial=0.0)) if np.isfinite(bound).all() else np.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,22 +320,17 @@ class Probe:
     def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
         """Read along a line at one distance, or on one side or nearer where the bounds leave no room for it."""
         side, distance = self._fit(line, distance, side)
-        t = STEPS[side] * distance
-        values, along = self._evaluate(slope, line, t)
+        steps = STEPS[side]
+        values, along = self._evaluate(slope, line, steps * distance)
         change = values - self.value
-        rho = change - along
-        finite = np.isfinite(rho).all(axis=0)
-        rho[:, ~finite] = 0.0
-        six, four = _weights(side)
-        residual = six @ rho / distance
-        yours = six @ along / distance
+        six, four, norm = _weights(side)
+        table, finite, constant = _core.reading(steps, six, four, distance, change, along)
+        residual, truncation, yours, whole, odd, curvature, bend, bend_error = table
+        units = _units(values)
+        whole, odd = np.fmax(whole, units), np.fmax(odd, units)
         size = slope.size(line)
-        is_central = side == "central"
-        curvature = np.abs(rho[0] + rho[-1]) / distance**2 if is_central else np.zeros(len(size))
-        whole, odd = self._levels(STEPS[side], change, rho, finite)
-        bend, bend_error = _bend(rho, distance) if is_central else (np.zeros(len(size)), np.zeros(len(size)))
-        constant = bool((change == 0).all())
-        if constant and distance < LARGEST and not self._is_fine() and np.abs(along).max(initial=0.0) > 0:
+        rounding = self._rounding(change)
+        if constant and distance < LARGEST and along.any() and not self._is_fine():
             whole = np.full(len(size), np.inf)  # it should have changed: a larger distance may show how
         return Reading(
             line=line,
@@ -337,18 +338,18 @@ class Probe:
             numeric=yours + residual,
             yours=yours,
             residual=residual,
-            truncation=np.abs(residual - four @ rho / distance),
+            truncation=truncation,
             own=SUMMANDS * self.eps * (size + curvature),
-            gain=float(np.linalg.norm(six)) / distance,
+            gain=norm / distance,
             whole=whole,
             odd=odd,
             bend=bend,
             bend_error=bend_error,
             size=size,
-            noise=np.fmax(self._rounding(change), whole),
+            noise=np.fmax(rounding, whole),
             constant=constant,
-            finite=bool(finite.all()),
-            wild=bool((odd > WILD * 4 / self.function.eps * self._rounding(change)).any()),
+            finite=finite,
+            wild=bool((odd > WILD * 4 / self.function.eps * rounding).any()),
         )
 
     def settle(self, readings: list[Reading]) -> None:
@@ -358,8 +359,9 @@ class Probe:
         the odd part; what a kink nearby puts there is gone at smaller distances.
         """
         least = np.min([reading.whole for reading in readings], axis=0)
-        kink = np.any([_same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
-        least = np.where(kink, 0.0, least)
+        if len(readings) > 1:
+            kink = np.any([_same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
+            least = np.where(kink, 0.0, least)
         for reading in readings:
             nearer = [other.odd for other in readings if other.distance <= reading.distance]
             seen = np.fmax.reduce([least, self.noise, *nearer])
@@ -367,7 +369,8 @@ class Probe:
             floor = self.function.eps * np.fmax(np.abs(self.value), reading.size) / 4
             if self.given_noise is not None:
                 seen = np.full(len(floor), self.given_noise)
-            reading.noise = np.where(np.isinf(reading.whole), np.inf, np.fmax(np.nan_to_num(seen, posinf=0.0), floor))
+            known = np.fmax(np.where(np.isfinite(seen), seen, 0.0), floor)
+            reading.know(np.where(np.isinf(reading.whole), np.inf, known))
 
     def _fit(self, line: Line, distance: float, side: str) -> tuple[str, float]:
         """Return the side and the distance that are wanted, or what the bounds leave room for."""
@@ -407,16 +410,6 @@ class Probe:
         """Return what rounding f makes, at least."""
         size = np.abs(self.value) + np.fmax.reduce(np.abs(change))
         return np.asarray(self.function.eps * size / 4)
-
-    def _levels(self, steps: Array, change: Array, rho: Array, finite: Array) -> tuple[Array, Array]:
-        """Return the noise in the values and in their odd part; infinite where they are not finite."""
-        order = np.argsort(np.append(steps, 0.0))
-        zero = np.zeros((1, len(finite)))
-        changes, rests = (np.vstack([part, zero])[order] for part in (change, rho))
-        whole, odd = np.full(len(finite), np.nan), np.full(len(finite), np.nan)
-        for j in np.flatnonzero(finite):
-            whole[j], odd[j] = _level(changes[:, j], rests[:, j])
-        return np.where(finite, whole, np.inf), odd
 
 
 def _rank(reading: Reading) -> tuple[float, float]:
@@ -470,25 +463,10 @@ def _agree(a: Reading, b: Reading) -> bool:
     return bool((np.abs(a.residual - b.residual)[wrong] <= allowed[wrong]).all())
 
 
-def _level(changes: Array, rests: Array) -> tuple[float, float]:
-    """Return the noise in values at equal distances, of which `rests` are what yours leaves, and in their odd part.
-
-    Where many values are equal, f is rounded to some unit, and the noise is a third of that, if it shows.
-    """
-    steps = np.abs(np.diff(changes))
-    if 2 * np.count_nonzero(steps == 0) > len(steps):  # half of them are equal beside the kink of a ReLU
-        unit = float(np.min(steps[steps > 0], initial=np.inf)) / 3
-        return (np.nan, np.nan) if np.isinf(unit) else (unit, unit)
-    odd = (rests - rests[::-1]) / 2
-    whole, part = (_core.noise(np.ascontiguousarray(rest))[0] for rest in (rests, odd))
-    return whole, part
-
-
-def _bend(rho: Array, distance: float) -> tuple[Array, Array]:
-    """Return c of rho(t) + rho(-t) = c t + a t**2 by two of the three distances, and how far the third disagrees."""
-    one, two, three = rho[3] + rho[2], rho[4] + rho[1], rho[5] + rho[0]
-    near, far = (4 * one - two) / (2 * distance), (9 * one - three) / (6 * distance)
-    return np.abs(near), np.abs(near - far)
+def _units(values: Array) -> Array:
+    """Return the noise of every output whose values were rounded to few decimal digits, NaN for others."""
+    units = [decimal_unit(row) / 3 if (row != row[0]).any() else 0.0 for row in values.T]
+    return np.array([unit if unit > 0 else np.nan for unit in units])
 
 
 def _next_distance(readings: list[Reading]) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -12,6 +14,9 @@ from fallline.causes import Cause
 __all__ = ["BlockReport", "EntryReport", "Report"]
 
 Verdict = Literal["pass", "fail", "inconclusive"]
+
+WIDTH = 80  # columns of text
+MANY = 12  # blocks that are shown one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +145,18 @@ class Report:
         return plain
 
     def __str__(self) -> str:
-        """Lay the report out for a terminal of 80 columns or so."""
-        lines = [f"{self.what}: {self.verdict.upper()}: {self.reason}."]
-        if self.verdict == "fail":
-            lines += [f"  cause: {cause.text}" for cause in self.causes] or ["  cause: unknown"]
-        else:
-            lines += [f"  {cause.text}" for cause in self.causes]
+        """Lay the report out for a terminal of 80 columns."""
+        lines = _wrapped(f"{self.what}: {self.verdict.upper()}: {self.reason}.")
+        for text in self._cause_texts():
+            lines += _wrapped(f"  {text}")
         if self.blocks:
-            lines += ["", *_table(*self._block_table())]
+            lines += ["", *_table(*self._block_table()), *(f"  {text}" for text in self._others())]
         if self.worst:
             lines += ["", *_table(*self._entry_table())]
-        lines += ["", *(f"  note: {note}" for note in self.notes)] if self.notes else [""]
-        seed = "" if self.seed is None else f"; seed {self.seed}"
-        return "\n".join([*lines, f"  {_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}"])
+        lines.append("")
+        for note in self.notes:
+            lines += _wrapped(f"  note: {note}")
+        return "\n".join([*lines, f"  {self._counts()}"])
 
     def __repr__(self) -> str:
         """Show the verdict and its reason."""
@@ -161,20 +165,38 @@ class Report:
     def _repr_html_(self) -> str:
         """Lay the report out for a notebook."""
         colour = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}[self.verdict]
-        parts = [
-            f'<p><strong style="color:{colour}">{self.what}: {self.verdict}</strong>: {html.escape(self.reason)}.</p>',
-            *(f"<p>cause: {html.escape(cause.text)}</p>" for cause in self.causes),
-        ]
-        if self.verdict == "fail" and not self.causes:
-            parts.append("<p>cause: unknown</p>")
-        tables = [self._block_table()] * bool(self.blocks) + [self._entry_table()] * bool(self.worst)
-        parts += [_html_table(*table) for table in tables]
+        verdict = f'<strong style="color:{colour}">{html.escape(self.what)}: {self.verdict}</strong>'
+        parts = [f"<p>{verdict}: {html.escape(self.reason)}.</p>"]
+        parts += [f"<p>{html.escape(text)}</p>" for text in self._cause_texts()]
+        if self.blocks:
+            parts += [_html_table(*self._block_table()), *(f"<p>{text}</p>" for text in self._others())]
+        if self.worst:
+            parts.append(_html_table(*self._entry_table()))
         parts += [f"<p>note: {html.escape(note)}</p>" for note in self.notes]
+        return "\n".join([*parts, f"<p><small>{html.escape(self._counts())}</small></p>"])
+
+    def _cause_texts(self) -> list[str]:
+        if self.verdict != "fail":
+            return [cause.text for cause in self.causes]
+        return [f"cause: {cause.text}" for cause in self.causes] or ["cause: unknown"]
+
+    def _counts(self) -> str:
         seed = "" if self.seed is None else f"; seed {self.seed}"
-        parts.append(
-            f"<p><small>{_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}</small></p>"
-        )
-        return "\n".join(parts)
+        return f"{_count(self.nfev, 'evaluation')} of f, {self.ngev} of the {self.what}{seed}"
+
+    def _shown(self) -> list[BlockReport]:
+        """Return the blocks to show one by one: all, or if they are many, some that are not right."""
+        if len(self.blocks) <= MANY:
+            return self.blocks
+        order = ("wrong", "unclear", "unseen")
+        return sorted((b for b in self.blocks if b.verdict in order), key=lambda b: order.index(b.verdict))[:MANY]
+
+    def _others(self) -> list[str]:
+        """Count the other blocks by their verdicts."""
+        counts = Counter(block.verdict for block in self.blocks)
+        counts.subtract(block.verdict for block in self._shown())
+        others = [f"{n} {verdict}" for verdict, n in counts.items() if n]
+        return [f"{'other ' if self._shown() else ''}blocks: {', '.join(others)}"] if others else []
 
     def _block_table(self) -> tuple[list[str], list[list[str]]]:
         header = ["block", "shape", "verdict", "relative error", "would be seen above", "where"]
@@ -187,7 +209,7 @@ class Report:
                 "" if block.power is None else f"{block.power:.0e}",
                 block.place,
             ]
-            for block in self.blocks
+            for block in self._shown()
         ]
         return _without_empty(header, rows)
 
@@ -215,7 +237,14 @@ def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str],
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
+def _wrapped(text: str) -> list[str]:
+    """Break a sentence into lines; what follows the first is indented."""
+    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    if not header:
+        return []
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -224,6 +253,8 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _html_table(header: list[str], rows: list[list[str]]) -> str:
+    if not header:
+        return ""
     style = 'style="text-align: left; padding-right: 1.5em"'
     head = "".join(f"<th {style}>{html.escape(cell)}</th>" for cell in header)
     cells = ["".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) for row in rows]

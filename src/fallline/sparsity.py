@@ -155,7 +155,7 @@ class _Groups:
     def slopes(self, task: Task) -> Slopes:
         """Differentiate along the groups."""
         slopes = task.slopes(self.lines, self.steps)
-        task.refuse_nothing(slopes)
+        task.refuse_nothing(slopes, self.lines)
         return slopes
 
     def entries(self, slopes: Slopes) -> Slopes:

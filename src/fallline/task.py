@@ -75,6 +75,12 @@ class Slopes:
     step: Array
     status: Array
 
+    @classmethod
+    def join(cls, parts: list[Slopes]) -> Slopes:
+        """Return the lines of all parts."""
+        names = ("value", "error", "step", "status")
+        return parts[0] if len(parts) == 1 else cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
     def map(self, operation: Callable[[Array], Any]) -> Slopes:
         """Apply an operation to each of the arrays."""
         return Slopes(*(operation(getattr(self, name)) for name in ("value", "error", "step", "status")))
@@ -230,7 +236,7 @@ class Task:
         if len(lines) == 0:
             return Slopes(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, "<U10"))
         slopes = self.slopes(lines, steps, order=2)
-        self.refuse_nothing(slopes)
+        self.refuse_nothing(slopes, lines)
         return self.number(slopes)
 
     def number(self, slopes: Slopes) -> Slopes:
@@ -242,7 +248,7 @@ class Task:
             )
         return slopes.map(lambda array: array[:, 0])
 
-    def refuse_nothing(self, slopes: Slopes) -> None:
+    def refuse_nothing(self, slopes: Slopes, lines: Lines) -> None:
         """Raise if no output has a derivative along some line: the question has no answer there.
 
         With ``full_output=True`` the status says so.
@@ -251,7 +257,7 @@ class Task:
         if self.options.full_output or found.all() or found.any(axis=1).all():
             return
         line = int(np.argmin(found.any(axis=1)))
-        place = f" at {self.space.place(line)}" if len(found) == self.space.size else ""
+        place = f" at {self.space.place(int(lines.index[line]))}" if lines.is_coordinates else ""
         status = str(slopes.status[line, 0]) if np.isfinite(slopes.value[line, 0]) else "not finite"
         raise ValueError(
             f"{self.owner}(f): must have a derivative at x; got {NO_DERIVATIVE[status]}{place}. Choose another point, "

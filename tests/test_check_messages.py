@@ -1,0 +1,297 @@
+"""Every message of the checker: how to get it, and what it says; that x was left alone.
+
+A row is one way to get one message. The last test compares the rows with the messages that stand in the sources.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fallline as fl
+from test_messages import HOUSE_FORM, INTERNAL, SOURCE, fits, pattern_of, statements
+
+MODULES = [
+    "check", "check_maps", "digits", "preflight", "probes", "site", "locate", "search", "masks", "setting", "report",
+    "pytest_plugin", "causes/__init__", "causes/activations", "causes/arrangement", "causes/catalogue",
+    "causes/entries", "causes/evidence", "causes/find", "causes/groups", "causes/layers", "causes/logits",
+    "causes/outputs", "causes/penalties", "causes/scales", "causes/subsets",
+]  # fmt: skip
+# Findings about the gradient, which become the reason of a report (test_preflight.py), and the report as an error.
+FINDINGS = re.compile(r"raise (Misshapen\(|_misshapen\(|error$)")
+
+
+@dataclass
+class Row:
+    id: str
+    call: Callable[..., Any]
+    kind: type
+    text: str
+
+
+ROWS: list[Row] = []
+X = np.array([0.5, 1.5])
+TREE = {"a": np.array([0.5, 1.5]), "b": 3.0}
+A = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
+
+
+def f(x):
+    return float((x**2).sum())
+
+
+def df(x):
+    return 2 * x
+
+
+def row(id, call, kind, text):
+    ROWS.append(Row(id, call, kind, text))
+
+
+def check(id, kind, text, f=f, df=df, x=X, **options):
+    """Add a row for fl.check_gradient."""
+    row(id, lambda: fl.check_gradient(f, df, x, **options), kind, f"check_gradient{text}")
+
+
+def jacobian(id, kind, text, f=lambda x: A @ x, jac=lambda x: A, x=X, **options):
+    row(id, lambda: fl.check_jacobian(f, jac, x, **options), kind, f"check_jacobian{text}")
+
+
+def products(id, kind, text, f=lambda x: A @ x, x=X, **options):
+    row(id, lambda: fl.check_products(f, x, **options), kind, f"check_products{text}")
+
+
+def hvp(id, kind, text, gradient=df, hvp=lambda x, v: 2 * v, x=X, **options):
+    row(id, lambda: fl.check_hvp(gradient, hvp, x, **options), kind, f"check_hvp{text}")
+
+
+# ---- check_gradient
+
+check(
+    "mode", ValueError, '(mode): must be "auto", "directions" or "full"; got \'fast\'. Pass one of these.', mode="fast"
+)
+for id, rtol, got in (
+    ("negative", -0.1, "-0.1"),
+    ("one", 1, "1"),
+    ("nan", float("nan"), "nan"),
+    ("text", "0.1", "'0.1'"),
+    ("bool", True, "True"),
+):
+    check(
+        f"rtol-{id}",
+        ValueError,
+        f"(rtol): must be a number >= 0 and < 1; got {got}. Pass such a number, or leave it out.",
+        rtol=rtol,
+    )
+for id, x in (("array", np.zeros(0)), ("tree", {"a": np.zeros((0, 3))}), ("list", [])):
+    check(f"x-empty-{id}", ValueError, "(x): must have at least one entry; got none. Pass a point to check at.", x=x)
+CALLABLE = (
+    "(df): must be a function of x, or True if f returns (value, gradient); got {}. Pass the gradient as a function."
+)
+for id, value, got in (
+    ("array", X, "ndarray"),
+    ("none", None, "NoneType"),
+    ("false", False, "bool"),
+    ("one", 1, "int"),
+):
+    check(f"df-{id}", TypeError, CALLABLE.format(got), df=value)
+PAIR = "(f): must return (value, gradient) if df=True; got {}. Return both, or pass the gradient as df."
+check("pair-number", TypeError, PAIR.format("float"), df=True)
+check("pair-three", TypeError, PAIR.format("tuple"), f=lambda x: (1, 2, 3), df=True)
+check("pair-array", TypeError, PAIR.format("ndarray"), f=lambda x: x, df=True)
+REAL = "(df): must return real numbers; got {} for {}. Return arrays of floats in x's structure."
+check("df-complex", TypeError, REAL.format("complex128", "x"), df=lambda x: 2j * x)
+check("df-text", TypeError, REAL.format("<U1", "x"), df=lambda x: ["a", "b"])
+check("df-object", TypeError, REAL.format("object", "a"), f=lambda p: p["b"], df=lambda p: {"a": {1}, "b": 1.0}, x=TREE)
+check(
+    "df-complex-of-tree",
+    TypeError,
+    REAL.format("complex128", "b"),
+    f=lambda p: p["b"],
+    df=lambda p: {"a": X, "b": 1j},
+    x=TREE,
+)
+check(
+    "f-vector",
+    ValueError,
+    "(f): must return one real number; got shape (2,). Use check_jacobian for several outputs.",
+    f=lambda x: x,
+)
+check(
+    "f-empty",
+    ValueError,
+    "(f): must return one real number; got shape (0,). Use check_jacobian for several outputs.",
+    f=lambda x: x[:0],
+)
+for id, value, got in (("complex", 1j, "complex128"), ("text", "a", "<U1"), ("nothing", None, "object")):
+    check(
+        f"f-{id}",
+        TypeError,
+        f"(f): must return one real number; got {got}. Return a float.",
+        f=lambda x, value=value: value,
+    )
+row(
+    "assert-mode", lambda: fl.assert_gradient(f, df, X, mode=2), ValueError,
+    'check_gradient(mode): must be "auto", "directions" or "full"; got 2. Pass one of these.',
+)  # fmt: skip
+
+# ---- what others refuse for it, by its name
+
+check("f-callable", TypeError, "(f): must be callable; got int. Pass a function of x.", f=3)
+check("args", TypeError, "(args): must be a tuple; got int. For one argument write args=(a,).", args=3)
+check("bounds", TypeError, "(bounds): must be a pair (low, high), or have lb and ub; got 3. ...", bounds=3)
+check(
+    "outside",
+    ValueError,
+    "(x): must be within the bounds; got 0.5 at x[0], outside of [1.0, 2.0]. Move x or widen the bounds.",
+    bounds=(1, 2),
+)
+check(
+    "noise",
+    ValueError,
+    '(noise): must be None, "estimate" or the absolute error of f; got -1. Pass one of these.',
+    noise=-1,
+)
+check("rng", TypeError, "(rng): must be an integer or a numpy.random.Generator; got 'a'. Pass a seed.", rng="a")
+check("x-complex", TypeError, "(x): must be float32, float64 or integer numbers; got complex128. ...", x=1j)
+check(
+    "vectorized",
+    ValueError,
+    "(f): must return one result for each point on the leading axis if vectorized=True; got shape () for 6 points. ...",
+    vectorized=True,
+)
+
+# ---- check_jacobian
+
+jacobian("j-empty", ValueError, "(x): must have at least one entry; got none. Pass a point to check at.", x=np.zeros(0))
+jacobian(
+    "j-f-complex",
+    TypeError,
+    "(f): must return real numbers; got complex128. Check its parts one by one.",
+    f=lambda x: 1j * x,
+)
+for value in ("nan", "inf", "-inf"):
+    jacobian(
+        f"j-f-{value}",
+        ValueError,
+        f"(f): must be finite at x; got {value}. Choose another point.",
+        f=lambda x, value=value: np.array([1.0, float(value)]),
+    )
+SHAPE = "(jac): must return real numbers of shape {} for {}; got {}. Return f's shape followed by x's."
+jacobian("j-shape", ValueError, SHAPE.format("(3, 2)", "x", "shape (2,)"), jac=lambda x: x)
+jacobian("j-none", ValueError, SHAPE.format("(3, 2)", "x", "object"), jac=lambda x: None)
+jacobian("j-complex", ValueError, SHAPE.format("(3, 2)", "x", "complex128"), jac=lambda x: A * 1j)
+jacobian(
+    "j-tree",
+    ValueError,
+    SHAPE.format("(2,)", "b", "shape (3,)"),
+    f=lambda p: p["a"] * p["b"],
+    jac=lambda p: {"a": np.eye(2), "b": np.ones(3)},
+    x=TREE,
+)
+jacobian(
+    "j-tree-missing",
+    ValueError,
+    SHAPE.format("(2,)", "b", "object"),
+    f=lambda p: p["a"] * p["b"],
+    jac=lambda p: {"a": np.eye(2)},
+    x=TREE,
+)
+jacobian("j-callable", TypeError, "(jac): must be callable; got ndarray. Pass a function.", jac=A)
+jacobian("j-f-callable", TypeError, "(f): must be callable; got ndarray. Pass a function of x.", f=A)
+
+# ---- check_products
+
+products("p-neither", TypeError, ": must be given a product to check; got neither jvp nor vjp. Pass one, or both.")
+products("p-jvp-callable", TypeError, "(jvp): must be callable; got ndarray. Pass a function.", jvp=A)
+products("p-vjp-callable", TypeError, "(vjp): must be callable; got int. Pass a function.", vjp=1)
+PRODUCT = "(jvp): must return real numbers of f's shape (3,); got {}. Return the Jacobian times v."
+products("p-shape", ValueError, PRODUCT.format("shape (2,)"), jvp=lambda x, v: v)
+products("p-complex", ValueError, PRODUCT.format("complex128"), jvp=lambda x, v: A @ v * 1j)
+products("p-vjp-complex", TypeError, REAL.format("complex128", "x"), vjp=lambda x, u: u @ A * 1j)
+products(
+    "p-empty",
+    ValueError,
+    "(x): must have at least one entry; got none. Pass a point to check at.",
+    x=[],
+    jvp=lambda x, v: v,
+)
+
+# ---- check_hvp
+
+hvp("h-callable", TypeError, "(hvp): must be callable; got float. Pass a function.", hvp=2.0)
+hvp("h-gradient-callable", TypeError, "(gradient): must be callable; got ndarray. Pass a function.", gradient=X)
+hvp(
+    "h-shape",
+    ValueError,
+    "(hvp): must be of x's structure; got shape (3,) where x has (2,). Reshape it.",
+    hvp=lambda x, v: np.ones(3),
+)
+hvp(
+    "h-gradient-shape",
+    ValueError,
+    "(gradient): must be of x's structure; got shape (1,) where x has (2,). Reshape it.",
+    gradient=lambda x: x[:1],
+)
+hvp("h-nan", ValueError, "(f): must be finite at x; got nan. Choose another point.", gradient=lambda x: x * np.nan)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The tests
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def variables():
+    return [X.tobytes(), TREE["a"].tobytes(), TREE["b"], list(TREE), A.tobytes()]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_message(row):
+    before = variables()
+    with pytest.raises(row.kind) as caught:
+        row.call()
+    message = str(caught.value)
+    assert fits(message, row.text), message
+    assert HOUSE_FORM.fullmatch(message), message
+    assert "\n" not in message
+    assert variables() == before
+
+
+def test_ids_are_distinct():
+    ids = [row.id for row in ROWS]
+    assert len(ids) == len(set(ids))
+
+
+def test_unknown_keywords_are_errors():
+    for call in (fl.check_gradient, fl.assert_gradient, fl.check_jacobian, fl.check_hvp):
+        with pytest.raises(TypeError, match="tolerance"):
+            call(f, df, X, tolerance=1e-6)
+    with pytest.raises(TypeError, match="tolerance"):
+        fl.check_products(f, X, jvp=df, tolerance=1e-6)
+
+
+@pytest.mark.skipif(not SOURCE.exists(), reason="needs the sources")
+def test_every_message_in_the_sources_has_a_row():
+    messages = []
+    for row in ROWS:
+        with pytest.raises(row.kind) as caught:
+            row.call()
+        messages.append(str(caught.value))
+    found, missing = 0, []
+    for module in MODULES:
+        for place, statement, text in statements(SOURCE / f"{module}.py"):
+            if text in INTERNAL or FINDINGS.match(text):
+                continue
+            found += 1
+            pattern = pattern_of(statement.exc.args[0])
+            if not any(re.fullmatch(pattern, message, re.DOTALL) for message in messages):
+                missing.append((place, text))
+    assert missing == []
+    assert found >= 15  # so that the search itself is known to find them
+
+
+@pytest.mark.skipif(not SOURCE.exists(), reason="needs the sources")
+def test_every_module_of_the_checker_is_looked_at():
+    assert {f"causes/{path.stem}" for path in (SOURCE / "causes").glob("*.py")} <= set(MODULES)
