@@ -117,7 +117,7 @@ def test_vectorized(benchmark, report, f, n, least):
 
 
 def test_native(benchmark, report):
-    """So many entries that what a call of gradient takes by itself, some 0.2 ms, is little beside."""
+    """So many entries that what a call of gradient takes by itself, some 0.3 ms, is little beside."""
     x = np.random.default_rng(0).standard_normal(MANY)
     f, values = library().ends, np.empty(2 * MANY)
     address = ctypes.cast(f, ctypes.c_void_p)

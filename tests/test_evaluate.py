@@ -572,5 +572,5 @@ def test_nfev_counts_every_point(options):
     assert count(fl.gradient, method="adaptive") <= 23 * N
     undefined = Recorder(math.log)  # at points where it raises, too
     if options.get("method") != "complex":
-        own = {"method": "central"} | options
+        own = {"method": "backward"} | options
         assert fl.derivative(undefined, 1e-7, full_output=True, **own).nfev == len(undefined)

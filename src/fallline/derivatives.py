@@ -35,8 +35,6 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-BLOCK = 8192  # entries
-
 
 @with_options(method="adaptive")
 def derivative(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
@@ -221,20 +219,12 @@ def gradient(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
 
 
 def _gradient(task: Task) -> Any:
-    """Differentiate by all entries; if one by one, in blocks that the caches hold."""
-    n = task.space.size
-    if n == 0:
+    lines = task.coordinates()
+    if len(lines) == 0:
         return task.answer(Slopes(*[np.zeros(0)] * 4), task.space.arrange)
-    size = BLOCK if task.function.one_by_one else n
-    blocks = [_block(task, np.arange(first, min(first + size, n))) for first in range(0, n, size)]
-    return task.answer(Slopes.join(blocks), task.space.arrange)
-
-
-def _block(task: Task, index: Array) -> Slopes:
-    lines = task.coordinates(index)
     slopes = task.slopes(lines, task.steps(lines))
     task.refuse_nothing(slopes, lines)
-    return task.number(slopes)
+    return task.answer(task.number(slopes), task.space.arrange)
 
 
 @with_options()

@@ -386,18 +386,18 @@ class Differences:
         """Return differences and the sizes of f, for lines on one side."""
         if self.function.native is not None and self.lines.plain and not self.lines.bounded:
             return self._native_axes(which, chosen, h)
-        return self._values_and_sizes(which, chosen, h)
+        return self._by_values(which, chosen, h)
 
     def _native_axes(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         index = self.lines.index[which]
         value, size, exact = self.function.differentiate(index, h, self.order, chosen.nodes, chosen.weights)
         if not exact.all():
             rest = np.flatnonzero(~exact)
-            values, sizes = self._values_and_sizes(which[rest], chosen, h[rest])
+            values, sizes = self._by_values(which[rest], chosen, h[rest])
             value[rest], size[rest] = values[:, 0], sizes[:, 0]
         return value[:, None], size[:, None]
 
-    def _values_and_sizes(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
+    def _by_values(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         values, taken = self.values(which, chosen.nodes, h)
         weights = self._weights(chosen, taken / h[:, None])
         magnitude = np.abs(values)

@@ -391,15 +391,16 @@ class Probe:
     def _evaluate(self, slope: Slope, line: Line, t: Array) -> tuple[Array, Array]:
         """Return the values at the parameters t, and what yours says of the changes; (points, outputs) both."""
         at = self.space.flat[line.index]
-        low, high = (bound[line.index] for bound in self.bounds)
         values, along = [], []
         size = max(1, AT_ONCE // max(1, len(at)))
         for first in range(0, len(t), size):
             some = t[first : first + size]
-            rows = np.clip(self.space.round(at + some[:, None] * line.units, line.index), low, high)
+            rows = self.space.round(at + some[:, None] * line.units, line.index)
+            if not self.is_free:
+                rows = np.clip(rows, *(bound[line.index] for bound in self.bounds))
             values.append(self.function(Points.rows(rows, line.index)))
             along.append(slope.along(line, some, rows - at))
-        return np.concatenate(values), np.concatenate(along)
+        return (values[0], along[0]) if len(values) == 1 else (np.concatenate(values), np.concatenate(along))
 
     def _is_fine(self) -> bool:
         """Tell whether f is known to follow small changes: what then is constant is so."""

@@ -60,7 +60,7 @@ class Site:
 
 def shares(space: Space, terms: Array) -> Array:
     """Return the norm of every block of some terms: what they add up to with random signs."""
-    return np.array([np.linalg.norm(terms[leaf.part]) for leaf in space.leaves])
+    return np.array([np.sqrt(part @ part) for part in (terms[leaf.part] for leaf in space.leaves)])
 
 
 def usual_scales(space: Space) -> Array:
@@ -84,6 +84,8 @@ def random_line(space: Space, scales: Array, bounds: tuple[Array, Array], rng: n
     """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
     units = scales * _signed(space.size, rng)
     low, high = bounds
+    if np.isinf(low).all() and np.isinf(high).all():
+        return Line(np.arange(space.size), units)
     below, above = space.flat - low, high - space.flat
     inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
@@ -99,4 +101,5 @@ def nearby(space: Space, distances: Array, bounds: tuple[Array, Array], rng: np.
 
 def _signed(n: int, rng: np.random.Generator) -> Array:
     """Return random numbers from 1/2 to 3/2 in magnitude: none is near 0, and no two errors cancel for certain."""
-    return np.asarray(rng.choice((-1.0, 1.0), n) * rng.uniform(0.5, 1.5, n))
+    some: Array = rng.uniform(-1.0, 1.0, n)
+    return some + np.copysign(0.5, some)

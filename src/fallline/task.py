@@ -75,12 +75,6 @@ class Slopes:
     step: Array
     status: Array
 
-    @classmethod
-    def join(cls, parts: list[Slopes]) -> Slopes:
-        """Return the lines of all parts."""
-        names = ("value", "error", "step", "status")
-        return parts[0] if len(parts) == 1 else cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
     def map(self, operation: Callable[[Array], Any]) -> Slopes:
         """Apply an operation to each of the arrays."""
         return Slopes(*(operation(getattr(self, name)) for name in ("value", "error", "step", "status")))
