@@ -116,7 +116,9 @@ def test_ctrl_c_ends_the_demonstration_with_what_was_done(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn has the digits")
     command = [COMMAND, "demo", "--epochs", "1000000", "--json", "--output", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr.read(8) == "Gradient"  # training begins
+        shown = ""
+        while not shown.endswith("Gradient Descent"):  # training begins
+            shown += process.stderr.read(1) or pytest.fail(shown)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -59,8 +59,35 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(demo, "_draw", lambda folder, curves, paths: {})
 
 
+@pytest.fixture
+def no_check(monkeypatch):
+    monkeypatch.setattr(demo, "check_network", lambda data, seed: {})
+
+
 def untimed(result):
     return {key: value for key, value in result.items() if "seconds" not in key and "share" not in key}
+
+
+# The check of its gradient
+
+
+def test_the_gradient_passes_and_the_planted_bug_is_diagnosed(data):
+    checks = demo.check_network(data)
+    assert checks["network"].passed
+    assert checks["network"].power < 1e-6
+    assert checks["planted"].verdict == "fail"
+    assert checks["planted"].wrong == ["W1", "b1", "W2", "b2"]
+    (cause,) = checks["planted"].causes
+    assert (cause.name, "X has 7 rows" in cause.text) == ("missing-mean", True)
+
+
+def test_the_check_is_in_the_results_and_shown_first(small_run):
+    check = json.loads(small_run.stdout)["check"]
+    assert (check["network"]["verdict"], check["planted"]["verdict"]) == ("pass", "fail")
+    before, _, after = small_run.stderr.partition("Gradient Descent")
+    assert "PASS" in before
+    assert "the mean over the batch is missing" in " ".join(before.split())
+    assert "PASS" not in after
 
 
 # The network
@@ -166,7 +193,9 @@ def test_a_diverging_optimizer_is_reported_as_such(data):
 def test_small_run_prints_json_alone_and_progress_beside_it(small_run):
     assert small_run.returncode == 0, small_run.stderr
     results = json.loads(small_run.stdout)
-    assert [line[:30].strip() for line in small_run.stderr.splitlines()] == TITLES
+    lines = small_run.stderr.splitlines()
+    assert [line[:30].strip() for line in lines[-len(TITLES) :]] == TITLES
+    assert lines[0] == "First, the network's gradient, which is written by hand. Is it right?"
     assert [row["optimizer"] for row in results["results"]] == TITLES
     assert [row["optimizer"] for row in results["surface"]] == TITLES
     assert (results["epochs"], results["interrupted"]) == (2, False)
@@ -227,7 +256,7 @@ def test_results_are_the_same_again(few_methods, no_pictures, tmp_path, capfd):
     assert all(a["loss"] != b["loss"] for a, b in zip(first["results"], other["results"], strict=True))
 
 
-def test_ctrl_c_during_training_keeps_what_was_done(few_methods, tmp_path, monkeypatch, capfd):
+def test_ctrl_c_during_training_keeps_what_was_done(few_methods, no_check, tmp_path, monkeypatch, capfd):
     calls = []
 
     def interrupted_loss(params, X, y):
@@ -260,7 +289,7 @@ def test_ctrl_c_between_trainings_keeps_what_was_done(few_methods, tmp_path, mon
 
 
 @pytest.mark.parametrize("width", [40, 80])
-def test_live_bars_on_a_terminal(few_methods, no_pictures, tmp_path, monkeypatch, capfd, width):
+def test_live_bars_on_a_terminal(few_methods, no_pictures, no_check, tmp_path, monkeypatch, capfd, width):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")

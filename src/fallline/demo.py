@@ -234,7 +234,7 @@ def predict(params: dict[str, Array], X: Array) -> Array:
 # The check of the gradient
 
 CHECKED_IMAGES = 7
-CHECKED_HIDDEN = 16
+CHECKED_HIDDEN = 6
 
 
 def check_network(data: Data, seed: int = 0) -> dict[str, Report]:

@@ -53,7 +53,7 @@ STEPS = {
 
 @lru_cache
 def _weights(side: str) -> tuple[Array, Array, float]:
-    """Return the weights of a first derivative of accuracy 6 and of 4, for the six points beside x; the norm of the six."""
+    """Return the weights of first derivatives of accuracy 6 and 4 for the six points, and the norm of the former."""
     steps = STEPS[side]
     six = _core.stencil(1, np.append(0.0, steps))[1:]
     four = np.zeros(6)

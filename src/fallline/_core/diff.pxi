@@ -143,7 +143,8 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
-    starts[k + 1], or m = k if `starts` is None. f gets a copy that it may keep or change; or, unless `build` is None, what `build` makes of the copy.
+    starts[k + 1], or m = k if `starts` is None. f gets a copy that it may keep or change; or, unless `build` is None, what
+    `build` makes of the copy. Where f raises that it is not defined there, the result is `OUTSIDE`.
     """
     cdef bint each_one = starts is None
     cdef size_t n_points = index.shape[0] if each_one else starts.shape[0] - 1, k, m
