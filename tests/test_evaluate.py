@@ -326,6 +326,15 @@ class Tree:
 X = np.array([0.5, 1.5, 2.5])
 
 
+# Other libraries of the process, and our own pool, have threads, of which forked children know nothing.
+FORKS = pytest.mark.filterwarnings(
+    "ignore:os.fork:RuntimeWarning",
+    "ignore:This process:DeprecationWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+
+
+@FORKS
 def test_workers_as_processes():
     expected = fl.gradient(cube_sum, X)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=2), expected)
@@ -363,6 +372,7 @@ def test_workers_as_threads_and_maps():
     assert calls == [6]  # all points of a stage at once
 
 
+@FORKS
 def test_all_processes_of_this_machine(monkeypatch):
     monkeypatch.setattr("fallline.workers.usable_cpus", lambda: 2)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=-1), fl.gradient(cube_sum, X))
@@ -372,6 +382,7 @@ def fails(x):
     raise RuntimeError("in a worker")
 
 
+@FORKS
 def test_what_a_worker_raises_reaches_the_caller():
     with pytest.raises(RuntimeError, match="in a worker"):
         fl.gradient(fails, X, workers=2)
