@@ -32,7 +32,7 @@ def network():
 
 
 def torch_gradcheck(params, data, **options):
-    """Return torch's gradcheck of the same network, with its own gradient."""
+    """Return torch's gradcheck of the same network, with torch's gradient."""
     import torch
 
     X, y = map(torch.tensor, data)
@@ -42,6 +42,27 @@ def torch_gradcheck(params, data, **options):
         return ((torch.tanh(X @ W1 + b1) @ W2 + b2 - y) ** 2).mean()
 
     return lambda: torch.autograd.gradcheck(loss, tensors, **options)
+
+
+def torch_gradcheck_of(loss, gradient, params, data, **options):
+    """Return torch's gradcheck of the gradient that is written by hand."""
+    import torch
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *tensors):
+            ctx.save_for_backward(*tensors)
+            arrays = {name: tensor.detach().numpy() for name, tensor in zip(params, tensors, strict=True)}
+            return torch.tensor(loss(arrays, *data))
+
+        @staticmethod
+        def backward(ctx, factor):
+            arrays = {name: tensor.numpy() for name, tensor in zip(params, ctx.saved_tensors, strict=True)}
+            grads = gradient(arrays, *data)
+            return tuple(factor * torch.from_numpy(grads[name]) for name in params)
+
+    tensors = [torch.tensor(p, requires_grad=True) for p in params.values()]
+    return lambda: torch.autograd.gradcheck(Loss.apply, tensors, **options)
 
 
 def scipy_check_grad(loss, gradient, params, data):
@@ -70,8 +91,10 @@ def test_right_gradient(benchmark, report):
     race = Race("check of a right gradient, network of 421 parameters")
     ours = "fallline"
     race.add(ours, lambda: fl.check_gradient(loss, gradient, params, args=data))
-    race.invite("torch gradcheck, fast", torch_gradcheck, params, data, fast_mode=True)
-    race.invite("torch gradcheck, slow", torch_gradcheck, params, data)
+    race.invite("torch gradcheck, fast", torch_gradcheck_of, loss, gradient, params, data, fast_mode=True)
+    race.invite("torch gradcheck, slow", torch_gradcheck_of, loss, gradient, params, data)
+    race.invite("torch gradcheck of torch's own gradient, fast", torch_gradcheck, params, data, fast_mode=True)
+    race.invite("torch gradcheck of torch's own gradient, slow", torch_gradcheck, params, data)
     race.invite("scipy check_grad", scipy_check_grad, loss, gradient, params, data)
     race.run(benchmark, rounds=14)
     table = race.table(ours)

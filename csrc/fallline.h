@@ -158,7 +158,7 @@ typedef enum { FL_NOISE_FOUND = 0, FL_NOISE_STEP_LARGE, FL_NOISE_STEP_SMALL } fl
  * distance must change, and the last level is returned. */
 double fl_noise(size_t n, const double *values, fl_noise_status *status);
 
-/* What six values beside x say of one output along a line; see src/fallline/probes.py. */
+/* What six values beside x say of one output along a line; see src/fallline/readings.py. */
 typedef struct {
     double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
     double yours;                /* slope of `along` */

@@ -20,7 +20,8 @@ from fallline.evaluate import Function, check_args
 from fallline.locate import choose_entries, entries_at_kinks, measure_entries
 from fallline.options import Options
 from fallline.preflight import Calls, Preflight, cause, preflight
-from fallline.probes import Judgement, MatrixSlope, Probe
+from fallline.probes import Probe
+from fallline.readings import Judgement, MatrixSlope
 from fallline.report import BlockReport, Report
 from fallline.search import Found, Search
 from fallline.site import Site, nearby, shares, usual_scales

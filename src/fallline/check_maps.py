@@ -18,7 +18,8 @@ from fallline.evaluate import Function
 from fallline.locate import SAMPLED, describe_mask
 from fallline.options import Options
 from fallline.preflight import ROUNDING
-from fallline.probes import Judgement, Line, MatrixSlope, Probe, Slope
+from fallline.probes import Probe
+from fallline.readings import Judgement, Line, MatrixSlope, Slope
 from fallline.report import BlockReport, EntryReport, Report
 from fallline.search import WORST_SHOWN
 from fallline.setting import describe

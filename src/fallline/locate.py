@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from fallline.probes import Line, Reading
+from fallline.readings import Line, Reading
 from fallline.site import Site
 from fallline.space import Leaf, Space
 

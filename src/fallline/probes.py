@@ -1,20 +1,15 @@
-"""Directional derivatives of f against yours, with what is needed to judge the difference.
+"""Readings of f around a point: at which distances, on which side, and what they say together.
 
-A reading evaluates f at equally spaced points on a line through x and looks at the Taylor remainder
-
-    rho(t) = f(x + t v) - f(x) - yours . (what x really moved by),
-
-which starts with t**2 if yours is right. Its slope at 0 is the residual: what yours lacks along v. The same values tell
-the noise of f (by a difference table), the truncation (by a second stencil), and how large a kink at x may be: the sums
-rho(t) + rho(-t) are c t + a t**2, where c is 0 for a smooth function, and else what the one-sided slopes differ by.
+A reading evaluates f at six equally spaced points on a line through x (`readings`). Where the bound of its residual is
+not small, the distance changes: nearer if the stencils disagree, farther if noise hides the derivative. Nothing but
+"right" is said after one look.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,24 +17,34 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.digits import decimal_unit
 from fallline.evaluate import Function, Points
+from fallline.readings import (
+    SAFETY,
+    SMALLEST,
+    Judgement,
+    Line,
+    Reading,
+    Slope,
+    agree,
+    contradict,
+    rank,
+    same_bend,
+    same_kink,
+    select,
+    within_waves,
+)
 
-__all__ = ["Judgement", "Line", "MatrixSlope", "Probe", "Reading", "Slope"]
+__all__ = ["Probe"]
 
 Array = npt.NDArray[Any]
 
 FIRST = 2.0**-15  # the first distance of the points, relative to the scale of the direction
 LARGEST = 2.0**-2
 WILD = 1e-3  # what varies by more than this part of the value is not called noise
-SMALLEST = 2.0**-44
 NO_ROOM = 2.0**-60  # a distance at which nothing moves
 TRIES = 8
 TARGET = 1e-8  # with a bound this small beside yours, no better distance is looked for
-SAFETY = 4.0  # on the truncation: two stencils may agree by chance
-WORST = 5.0  # standard deviations of noise
 SUMMANDS = 32.0  # how much larger than the result the terms may be that yours was summed from
 FINE = 64.0  # noise of so many roundings is that of floating point
-LARGE = 1e-3  # relative error that two readings prove; less takes three
-FLAT = 8.0  # how many times less than yours a derivative across waves is
 AT_ONCE = 2**21  # numbers held for points
 # Distances for a second look, relative to the first; no simple fractions, so that rounding does not repeat itself.
 NEARER, FARTHER = (0.3719, 0.1127, 2.7183), (10.6837, 0.3719, 0.1127)
@@ -60,170 +65,6 @@ def _weights(side: str) -> tuple[Array, Array, float]:
     near = np.argsort(np.abs(steps), kind="stable")[:4]
     four[near] = _core.stencil(1, np.append(0.0, steps[near]))[1:]
     return six, four, float(np.linalg.norm(six))
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t."""
-
-    index: Array
-    units: Array
-
-    def weighted(self, weights: Array) -> Line:
-        """Return the line that moves every entry by so much more."""
-        return Line(self.index, self.units * weights)
-
-    def part(self, chosen: Array) -> Line:
-        """Return the line that moves only some of the entries: a mask or indices into `index`."""
-        return Line(self.index[chosen], self.units[chosen])
-
-
-class Slope(Protocol):
-    """Yours, as far as lines can see it."""
-
-    def along(self, line: Line, t: Array, taken: Array) -> Array:
-        """Return what yours says f changes by, (points, outputs): at parameters t, where x moved by `taken`."""
-
-    def size(self, line: Line) -> Array:
-        """Return the size of the terms that yours along the line is made of, (outputs,)."""
-
-
-class MatrixSlope:
-    """A gradient, (1, size), or a Jacobian, (outputs, size): exact for whatever x moved by."""
-
-    def __init__(self, matrix: Array) -> None:
-        self.matrix = matrix
-
-    def along(self, line: Line, t: Array, taken: Array) -> Array:
-        """Return the products with what x moved by."""
-        return np.asarray(taken @ self.matrix[:, line.index].T)
-
-    def size(self, line: Line) -> Array:
-        """Return the root of the sum of the squared terms: what they add up to with random signs."""
-        return np.asarray(np.sqrt(self.matrix[:, line.index] ** 2 @ line.units**2))
-
-
-@dataclass(slots=True)
-class Reading:
-    """What seven values of f say about one direction; arrays have one number for each output.
-
-    Attributes
-    ----------
-    line : Line
-    distance : float
-        Of neighbouring points, in t.
-    numeric, yours, residual : ndarray
-        The derivatives along the line; the first less the second.
-    truncation : ndarray
-        How far two stencils are apart.
-    own : ndarray
-        How far the rounding of yours may have moved it.
-    gain : float
-        By how much noise in f is multiplied in the residual.
-    whole, odd : ndarray
-        Noise found in the values, and in their odd part, which has no kink at x. NaN where nothing was found, infinite
-        where this distance tells nothing.
-    bend, bend_error : ndarray
-        c as two of the distances tell it, and how far the third disagrees; 0 where it was not looked for.
-    size : ndarray
-        Of yours along such lines: what the residual is to be compared with.
-    noise : ndarray
-        Standard deviation of the error of a value, as all readings along the line tell it.
-    bound : ndarray
-        How large the residual may be if yours is right; infinite where this distance tells nothing.
-    qualities : ndarray
-        The bounds relative to the sizes of yours: the least errors that would be seen here.
-    quality : float
-        The worst of them; infinite where this distance tells nothing.
-    constant, finite, wild : bool
-        f did not change; f was finite; the values vary by so much that it cannot be called noise.
-    """
-
-    line: Line
-    distance: float
-    numeric: Array
-    yours: Array
-    residual: Array
-    truncation: Array
-    own: Array
-    gain: float
-    whole: Array
-    odd: Array
-    bend: Array
-    bend_error: Array
-    size: Array
-    noise: Array
-    constant: bool
-    finite: bool
-    wild: bool
-
-    bound: Array = field(init=False)
-    qualities: Array = field(init=False)
-    quality: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin with the noise that this reading knows of."""
-        self.know(self.noise)
-
-    @property
-    def rounding(self) -> Array:
-        """Return the part of the bound that noise makes."""
-        return WORST * self.gain * self.noise
-
-    @property
-    def is_right(self) -> bool:
-        """Whether yours agrees."""
-        return bool((np.abs(self.residual) <= self.bound).all())
-
-    @property
-    def kink_error(self) -> Array:
-        """Return how well the kink is known."""
-        return 2 * self.bend_error + 4 * WORST * self.noise / self.distance
-
-    @property
-    def has_kink(self) -> bool:
-        """Whether there is a kink at x, clearly."""
-        return bool((self.bend > 3 * self.kink_error).any())
-
-    @property
-    def leeway(self) -> Array:
-        """Return how far off a kink at x lets yours be: an end of the interval is as right as its middle."""
-        return np.asarray((1.01 * self.bend + self.kink_error) / 2)
-
-    def is_wrong(self, readings: list[Reading]) -> bool:
-        """Tell whether neither truncation nor noise nor a kink, as nearer readings know it, explains the residual."""
-        leeway = np.min([other.leeway for other in readings if other.distance <= self.distance], axis=0)
-        return bool((np.abs(self.residual) > self.bound + leeway).any())
-
-    @property
-    def is_far_off(self) -> bool:
-        """Whether the residual is so large a part of yours that rounded values do not make it twice by chance."""
-        return bool((np.abs(self.residual) > LARGE * self.size).any())
-
-    @property
-    def is_flat(self) -> Array:
-        """Return where the derivative is so much less than yours that it may be one across many waves of f."""
-        return np.asarray(np.abs(self.numeric) < np.abs(self.yours) / FLAT)
-
-    def know(self, noise: Array) -> None:
-        """Take note of how much noise there is: what the bounds and qualities follow from."""
-        self.noise = noise
-        self.bound = bound = SAFETY * self.truncation + self.rounding + self.own
-        size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.qualities = np.where(bound > 0, bound / size, 0.0)
-        self.quality = float(self.qualities.max(initial=0.0)) if np.isfinite(bound).all() else np.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What readings along one line say of yours.
-
-    `finding` is "right", "wrong", "kink" (right, as one of many), "wrong at kink" or "unclear"; `reading` is the best.
-    """
-
-    finding: str
-    reading: Reading
 
 
 class Probe:
@@ -258,7 +99,7 @@ class Probe:
             readings += self._search(slope, line, side)
             if any(reading.finite for reading in readings):
                 break
-        best = _select(readings)
+        best = select(readings)
         if np.isfinite(best.bound).all():
             if not self.knows_noise:
                 self.distance, self.noise = best.distance, np.fmax(self.noise, best.noise)
@@ -276,30 +117,38 @@ class Probe:
 
     def _judge(self, slope: Slope, line: Line) -> Judgement:
         readings = self.measure(slope, line)
-        best = _select(readings)
+        best = select(readings)
         if not np.isfinite(best.bound).all():
             return Judgement("unclear", best)
         noisy = (best.rounding > best.own + SAFETY * best.truncation).all() and best.distance < LARGEST / FARTHER[0]
-        for factor in (*(FARTHER if noisy else NEARER), None):
-            if best.is_right and not best.has_kink:
-                return Judgement("right", best)
-            if best.has_kink and any(_same_kink(best, other) for other in readings):
-                return Judgement("wrong at kink" if best.is_wrong(readings) else "kink", best)
-            witnesses = [r for r in readings if r is not best and r.is_wrong(readings) and _agree(best, r)]
-            if best.is_wrong(readings) and len(witnesses) >= (1 if best.is_far_off else 2):
-                if best.has_kink:
-                    return Judgement("wrong at kink", best)
-                if best.is_flat.any():
-                    self._look(slope, line, _within_waves(best), readings)
-                    if readings[-1].wild and readings[-1].distance == SMALLEST:
-                        return Judgement("unclear", best)  # neighbouring numbers are many waves apart
-                others = [other for other in readings if other.is_right and _contradict(best, other)]
-                # waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell
-                return Judgement("right", min(others, key=_rank)) if others else Judgement("wrong", best)
-            if factor is not None:
-                self._look(slope, line, best.distance * factor, readings)
-                best = _select(readings)
-        return Judgement("right" if best.is_right else "unclear", best)  # what bends less and less is no kink
+        for factor in FARTHER if noisy else NEARER:
+            judgement = self._decide(slope, line, best, readings)
+            if judgement is not None:
+                return judgement
+            self._look(slope, line, best.distance * factor, readings)
+            best = select(readings)
+        last = Judgement("right" if best.is_right else "unclear", best)  # what bends less and less is no kink
+        return self._decide(slope, line, best, readings) or last
+
+    def _decide(self, slope: Slope, line: Line, best: Reading, readings: list[Reading]) -> Judgement | None:
+        """Return what readings say together, or None if that is not sure yet."""
+        if best.is_right and not best.has_kink:
+            return Judgement("right", best)
+        is_wrong = best.is_wrong(readings)
+        if best.has_kink and any(same_kink(best, other) for other in readings):
+            return Judgement("wrong at kink" if is_wrong else "kink", best)
+        witnesses = [r for r in readings if r is not best and r.is_wrong(readings) and agree(best, r)]
+        if not is_wrong or len(witnesses) < (1 if best.is_far_off else 2):
+            return None
+        if best.has_kink:
+            return Judgement("wrong at kink", best)
+        if best.is_flat.any():
+            self._look(slope, line, within_waves(best), readings)
+            if readings[-1].wild and readings[-1].distance == SMALLEST:
+                return Judgement("unclear", best)  # neighbouring numbers are many waves apart
+        others = [other for other in readings if other.is_right and contradict(best, other)]
+        # Waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell.
+        return Judgement("right", min(others, key=rank)) if others else Judgement("wrong", best)
 
     def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
         readings: list[Reading] = []
@@ -360,7 +209,7 @@ class Probe:
         """
         least = np.min([reading.whole for reading in readings], axis=0)
         if len(readings) > 1:
-            kink = np.any([_same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
+            kink = np.any([same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
             least = np.where(kink, 0.0, least)
         for reading in readings:
             nearer = [other.odd for other in readings if other.distance <= reading.distance]
@@ -411,57 +260,6 @@ class Probe:
         """Return what rounding f makes, at least."""
         size = np.abs(self.value) + np.fmax.reduce(np.abs(change))
         return np.asarray(self.function.eps * size / 4)
-
-
-def _rank(reading: Reading) -> tuple[float, float]:
-    """Return what readings of one line are ordered by; where yours is 0, the bound itself decides."""
-    return reading.quality, float(reading.bound.max(initial=0.0))
-
-
-def _select(readings: list[Reading]) -> Reading:
-    """Return the best reading that no nearer one contradicts: from afar, waves may look like noise."""
-    ranked = sorted(readings, key=_rank)
-    for reading in ranked:
-        if not any(_contradict(other, reading) for other in readings if other.distance < reading.distance):
-            return reading
-    return ranked[0]
-
-
-def _within_waves(reading: Reading) -> float:
-    """Return the least distance at which noise, as a reading knows it, leaves yours in sight."""
-    flat = reading.is_flat
-    visible = 64 * reading.distance * float(np.max(reading.rounding[flat] / np.abs(reading.residual[flat])))
-    return max(SMALLEST, min(visible, reading.distance / 64))
-
-
-def _contradict(a: Reading, b: Reading) -> bool:
-    return bool((np.abs(a.residual - b.residual) > a.bound + b.bound).any())
-
-
-def _same_bend(a: Reading, b: Reading) -> Array:
-    """Tell where two readings at very different distances find the same kink; noise bends like 1/distance."""
-    far = max(a.distance, b.distance) > 4 * min(a.distance, b.distance)
-    least = np.fmin(a.bend, b.bend) / 8
-    sure = (a.bend_error < least) & (b.bend_error < least) & (np.abs(a.bend - b.bend) < least)
-    return np.asarray(sure & far)
-
-
-def _same_kink(best: Reading, other: Reading) -> bool:
-    """Tell whether a reading nearer to x confirms a kink, all of whose outputs are as much bent."""
-    if other.distance >= best.distance:
-        return False
-    bent = best.bend > 3 * best.kink_error
-    near = np.abs(best.bend - other.bend) <= best.bend / 100 + best.kink_error + np.fmin(
-        other.kink_error, best.bend / 4
-    )
-    return bool((near | ~bent).all())
-
-
-def _agree(a: Reading, b: Reading) -> bool:
-    """Tell whether two residuals are the same, as those of a wrong derivative are, and those of truncation are not."""
-    allowed = np.fmax(a.bound + b.bound, np.fmin(np.abs(a.residual), np.abs(b.residual)) / 4)
-    wrong = np.abs(a.residual) > a.bound
-    return bool((np.abs(a.residual - b.residual)[wrong] <= allowed[wrong]).all())
 
 
 def _units(values: Array) -> Array:

@@ -22,7 +22,7 @@ from fallline.locate import (
     wrong_leaves,
 )
 from fallline.preflight import Calls, cause
-from fallline.probes import Reading
+from fallline.readings import Reading
 from fallline.report import BlockReport, EntryReport
 from fallline.setting import describe
 from fallline.site import Site

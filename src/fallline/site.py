@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fallline.probes import Line, MatrixSlope, Probe
+from fallline.probes import Probe
+from fallline.readings import Line, MatrixSlope
 from fallline.space import Space
 
 __all__ = ["Site", "nearby", "random_line", "shares", "usual_scales"]
