@@ -311,7 +311,13 @@ for model in ("broadcasting", "anova", "adapter"):
 # What is added is a bias, whose mean instead of sum is 22 as well.
 for model in ("broadcasting", "anova", "conv2d_net"):
     replaced(23, model, "mean-for-sum", unbroadcast=mean_for_sum, expected={22, 23})
-replaced(23, "conv1d_net", "length-twice", unbroadcast=lambda d, shape: unbroadcast(d, shape) * d.shape[-1])
+replaced(
+    23,
+    "conv1d_net",
+    "length-twice",
+    unbroadcast=lambda d, shape: unbroadcast(d, shape) * d.shape[-1],
+    expected={22, 23},
+)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 24-25: normalisation. A mean or a variance whose path is missing is one that was detached: 24 is 41 here.

@@ -253,14 +253,31 @@ class Checker:
             self._examine_elsewhere(before)
             self._ask_entries_at_kinks()
         self._look_for_rounding(site)
-        wrong = [finding for finding in self.findings if finding.is_wrong]
-        found = Found()
-        if self.mode == "full" or (wrong and self.mode == "auto"):
-            where = wrong[0].site if wrong else site
-            search = Search(where, self.calls, self.rng)
-            found = search.all() if self.mode == "full" else search.by_halves(wrong[0].judgement.reading)
+        found = self._search(site)
+        if self.jitter and found.only_kinks and self.mode == "auto":
+            self._examine_elsewhere(before)
+            found = self._search(site)
         self.causes += found.causes
-        return self._conclude(site, wrong, found)
+        return self._conclude(site, self._wrong(), found)
+
+    def _wrong(self) -> list[_Finding]:
+        return [finding for finding in self.findings if finding.is_wrong]
+
+    def _search(self, site: Site) -> Found:
+        """Look for blocks, entries and causes; where there is nothing but kinks that hide each other, say so."""
+        wrong = self._wrong()
+        if self.mode == "full":
+            return Search(wrong[0].site if wrong else site, self.calls, self.rng).all()
+        if not wrong or self.mode == "directions":
+            return Found()
+        search = Search(wrong[0].site, self.calls, self.rng)
+        found = search.by_halves(wrong[0].judgement.reading)
+        if not search.is_kinks_alone(wrong[0].judgement.reading):
+            return found
+        for finding in wrong:
+            if finding.site is wrong[0].site:
+                finding.judgement = Judgement("kink", finding.judgement.reading)
+        return Found(only_kinks=True)
 
     # Directions
 

@@ -50,13 +50,15 @@ class Entries:
     numeric, error : ndarray
         The error includes the rounding of yours. At a kink at which yours is between the one-sided derivatives, numeric
         is yours.
-    at_kink, wrong : ndarray of bool
+    leeway : ndarray
+        How far from their mean yours may be at such a kink; 0 elsewhere.
+    wrong : ndarray of bool
     """
 
     index: npt.NDArray[np.intp]
     numeric: Array
     error: Array
-    at_kink: npt.NDArray[np.bool_]
+    leeway: Array
     wrong: npt.NDArray[np.bool_]
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> Entries:
@@ -199,15 +201,16 @@ def entries_at_kinks(space: Space, rng: np.random.Generator) -> npt.NDArray[np.i
 def measure_entries(site: Site, index: npt.NDArray[np.intp]) -> Entries:
     """Differentiate by single entries, each at a distance that suits it."""
     n = len(index)
-    entries = Entries(index, np.empty(n), np.empty(n), np.zeros(n, bool), np.zeros(n, bool))
+    entries = Entries(index, np.empty(n), np.empty(n), np.zeros(n), np.zeros(n, bool))
     for k, entry in enumerate(index):
         scale = site.scales[entry]
         line = Line(np.array([entry]), np.array([scale]))
         judgement = site.probe.judge(site.slope, line)
         reading = judgement.reading
         entries.wrong[k] = judgement.finding in ("wrong", "wrong at kink")
-        entries.at_kink[k] = judgement.finding == "kink"
-        entries.numeric[k] = site.gradient[entry] if entries.at_kink[k] else reading.numeric[0] / scale
+        is_kink = judgement.finding == "kink"
+        entries.leeway[k] = reading.leeway[0] / scale if is_kink else 0.0
+        entries.numeric[k] = site.gradient[entry] if is_kink else reading.numeric[0] / scale
         entries.error[k] = reading.bound[0] / scale
     return entries
 
@@ -215,8 +218,8 @@ def measure_entries(site: Site, index: npt.NDArray[np.intp]) -> Entries:
 def single_entry(site: Site, alone: Reading) -> Entries:
     """Return what a reading of one entry says, which is known to be wrong."""
     index, scale = alone.line.index, alone.line.units
-    yes, no = np.ones(1, bool), np.zeros(1, bool)
-    return Entries(index, site.gradient[index] + alone.residual / scale, alone.bound / np.abs(scale), no, yes)
+    numeric, error = site.gradient[index] + alone.residual / scale, alone.bound / np.abs(scale)
+    return Entries(index, numeric, error, np.zeros(1), np.ones(1, bool))
 
 
 def describe_mask(wrong: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> str:

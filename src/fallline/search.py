@@ -39,11 +39,12 @@ SINGLE_ERROR = 1e-4  # what single precision may do to a gradient
 
 @dataclass(slots=True)
 class Found:
-    """What a search found: reports of blocks by name, the worst entries, causes."""
+    """What a search found: reports of blocks by name, the worst entries, causes; or that there are only kinks."""
 
     blocks: dict[str, BlockReport] = field(default_factory=dict)
     worst: list[EntryReport] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
+    only_kinks: bool = False
 
 
 class Search:
@@ -95,6 +96,15 @@ class Search:
                 few = self.rng.choice(np.arange(leaf.start, leaf.stop), min(leaf.size, EVIDENCE), replace=False)
                 self.entries[leaf.name] = measure_entries(self.site, few)
         return self._finish()
+
+    def is_kinks_alone(self, reading: Reading) -> bool:
+        """Tell whether no entry is wrong, and kinks at some allow for all that a direction lacks."""
+        if any(entries.wrong.any() for entries in self.entries.values()):
+            return False
+        units = np.zeros(self.space.size)
+        units[reading.line.index] = np.abs(reading.line.units)
+        leeway = sum(float(entries.leeway @ units[entries.index]) for entries in self.entries.values())
+        return abs(float(reading.residual[0])) <= leeway + float(reading.bound[0])
 
     def _measure(self, leaf: Leaf, reading: Reading) -> Entries:
         """Differentiate by the entries of a block that lack all that it lacks, if they are few, else by a sample."""
