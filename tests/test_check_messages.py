@@ -15,11 +15,23 @@ import fallline as fl
 from test_messages import HOUSE_FORM, INTERNAL, SOURCE, fits, pattern_of, statements
 
 MODULES = [
-    "check", "check_maps", "digits", "preflight", "probes", "readings", "site", "locate", "search", "masks", "setting", "report",
-    "pytest_plugin", "causes/__init__", "causes/activations", "causes/arrangement", "causes/catalogue",
-    "causes/entries", "causes/evidence", "causes/find", "causes/groups", "causes/layers", "causes/logits",
-    "causes/outputs", "causes/penalties", "causes/scales", "causes/subsets",
-]  # fmt: skip
+    *(
+        "check",
+        "check_maps",
+        "digits",
+        "preflight",
+        "probes",
+        "readings",
+        "site",
+        "locate",
+        "search",
+        "masks",
+        "setting",
+    ),
+    *("report", "pytest_plugin", "causes/__init__", "causes/activations", "causes/arrangement", "causes/catalogue"),
+    *("causes/entries", "causes/evidence", "causes/find", "causes/groups", "causes/layers", "causes/logits"),
+    *("causes/outputs", "causes/penalties", "causes/scales", "causes/subsets"),
+]
 # Findings about the gradient, which become the reason of a report (test_preflight.py), and the report as an error.
 FINDINGS = re.compile(r"raise (Misshapen\(|_misshapen\(|error$)")
 
