@@ -47,7 +47,7 @@ SUMMANDS = 32.0  # how much larger than the result the terms may be that yours w
 FINE = 64.0  # noise of so many roundings is that of floating point
 AT_ONCE = 2**21  # numbers held for points
 # Distances for a second look, relative to the first; no simple fractions, so that rounding does not repeat itself.
-NEARER, FARTHER = (0.3719, 0.1127, 2.7183), (10.6837, 0.3719, 0.1127)
+NEARER, FARTHER = (0.3719, 0.1127, 2.7183), (103.6837, 10.6837, 0.3719)
 
 STEPS = {
     "central": np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0]),
