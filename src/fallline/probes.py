@@ -146,7 +146,7 @@ class Probe:
             self._look(slope, line, within_waves(best), readings)
             if readings[-1].wild and readings[-1].distance == SMALLEST:
                 return Judgement("unclear", best)  # neighbouring numbers are many waves apart
-        others = [other for other in readings if other.is_right and contradict(best, other)]
+        others = [o for o in readings if o.is_right and not o.is_bent and contradict(best, o)]
         # Waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell.
         return Judgement("right", min(others, key=rank)) if others else Judgement("wrong", best)
 

@@ -168,6 +168,11 @@ class Reading:
         return bool((self.bend > 3 * self.kink_error).any())
 
     @property
+    def is_bent(self) -> bool:
+        """Whether the values bend as at a kink, at x or well within their distance."""
+        return bool((self.bend > 6 * self.bend_error).any())
+
+    @property
     def leeway(self) -> Array:
         """Return how far off a kink at x lets yours be: an end of the interval is as right as its middle."""
         return np.asarray((1.01 * self.bend + self.kink_error) / 2)
