@@ -152,7 +152,7 @@ class Lines:
             with np.errstate(divide="ignore"):
                 self.scale = self._least(size / np.abs(self.units))
             self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
-        self.left = self.right = np.full(len(self), np.inf)
+        self.left = self.right = np.broadcast_to(np.inf, len(self))
         self.bounded = bool(np.isfinite(bounds[0]).any() or np.isfinite(bounds[1]).any())
         if self.bounded:
             self._measure_room()
@@ -162,7 +162,7 @@ class Lines:
     @classmethod
     def coordinates(cls, space: Space, index: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
         """Return a line for each of some entries."""
-        return cls(space, np.arange(len(index) + 1), index, np.ones(len(index)), typical, bounds)
+        return cls(space, np.arange(len(index) + 1), index, np.broadcast_to(1.0, len(index)), typical, bounds)
 
     @classmethod
     def along(cls, space: Space, directions: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:

@@ -128,7 +128,7 @@ class Options:
     def typical_of(self, owner: str, space: Space) -> Array:
         """Return the typical magnitudes, (size,), or raise."""
         if type(self.typical) is float and 0 < self.typical < np.inf:
-            return np.full(space.size, self.typical)
+            return np.broadcast_to(self.typical, space.size)
         typical = space.spread(f"{owner}(typical)", self.typical)
         _check_all(f"{owner}(typical)", typical, np.isfinite(typical) & (typical > 0), "positive and finite")
         return typical
@@ -137,7 +137,7 @@ class Options:
         """Return the bounds, (size,) each, or raise."""
         given = self.bounds
         if given is None:
-            return np.full(space.size, -np.inf), np.full(space.size, np.inf)
+            return np.broadcast_to(-np.inf, space.size), np.broadcast_to(np.inf, space.size)
         if hasattr(given, "lb") and hasattr(given, "ub"):
             given = (given.lb, given.ub)
         if not isinstance(given, (tuple, list)) or len(given) != 2:

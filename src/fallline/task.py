@@ -145,7 +145,7 @@ class Task:
         if options.full_output:
             error, status = bound_errors(differences, applied, self._noise(differences))
         else:
-            error, status = np.full(applied.value.shape, np.nan), np.full(applied.value.shape, "ok")
+            error, status = (np.broadcast_to(one, applied.value.shape) for one in (np.nan, "ok"))
         return Slopes(applied.value, error, np.repeat(applied.step[:, None], error.shape[1], axis=1), status)
 
     def _complex(self, lines: Lines) -> Slopes:
