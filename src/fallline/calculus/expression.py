@@ -238,7 +238,7 @@ class Expr:
         return _binary("pow", other, self)
 
     def __neg__(self) -> Expr:
-        return Operation("neg", (self,))
+        return _negative(self)
 
     def __pos__(self) -> Expr:
         return self
@@ -309,13 +309,13 @@ class Expr:
 
 
 class Number(Expr):
-    """An exact rational number.
+    """An exact number: an integer, or a finite decimal fraction. One half is a quotient, or 0.5.
 
     Attributes
     ----------
     value : fractions.Fraction
     decimal : bool
-        Whether it is written as a decimal fraction where it has one: 0.5, not 1/2.
+        Whether it is written with a decimal point, or was made of such numbers.
     """
 
     __slots__ = ("decimal", "value")
@@ -432,7 +432,9 @@ def symbols(names: str) -> Any:
 def check_name(name: str) -> str:
     """Return a variable's name, or raise if it cannot be one."""
     if not name.isidentifier():
-        raise ValueError(f"names: must be identifiers; got {name!r}. Use letters, digits and underscores, a letter first.")
+        raise ValueError(
+            f"names: must be identifiers; got {name!r}. Use letters, digits and underscores, a letter first."
+        )
     if name in FUNCTIONS or name in ALIASES:
         raise ValueError(f"names: must not be those of functions; got {name!r}. Choose another name.")
     return name
@@ -456,7 +458,12 @@ def number(value: Any, owner: str = "number", decimal: bool = False) -> Number:
 
 def as_expression(value: Any, owner: str = "expression") -> Expr:
     """Return an expression as it is, and a number as an expression."""
-    return value if isinstance(value, Expr) else number(value, owner)
+    if isinstance(value, Expr):
+        return value
+    if isinstance(value, Fraction) and value.denominator != 1:
+        quotient = Operation("div", (Number(Fraction(abs(value.numerator))), Number(Fraction(value.denominator))))
+        return quotient if value > 0 else Operation("neg", (quotient,))
+    return number(value, owner)
 
 
 def call(function: str, *args: Any) -> Expr:
@@ -480,15 +487,22 @@ def _binary(op: str, left: Any, right: Any) -> Any:
             return NotImplemented
     left, right = as_expression(left), as_expression(right)
     if op == "div" and isinstance(right, Number) and right.value == 0:
-        raise ZeroDivisionError(f"expression: must not be divided by the constant 0; got {_short(left)}/0. Divide by another.")
+        raise ZeroDivisionError(
+            f"expression: must not be divided by the constant 0; got {_short(left)}/0. Divide by another."
+        )
     return Operation(op, (left, right))
+
+
+def _negative(value: Any) -> Expr:
+    expr = as_expression(value)
+    return Number(-expr.value, expr.decimal) if isinstance(expr, Number) else Operation("neg", (expr,))
 
 
 def _ufunc(op: str) -> Callable[..., Any]:
     if op in FUNCTIONS:
         return lambda *args: call(op, *args)
     if op == "neg":
-        return lambda value: Operation("neg", (as_expression(value),))
+        return _negative
     return lambda left, right: _binary(op, left, right)
 
 
@@ -510,7 +524,9 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
 
 def _heaviside(value: Any, half: Any) -> Expr:
     if isinstance(half, Expr) or half != 0:
-        raise TypeError(f"numpy.heaviside: must be 0 at 0 for expressions; got {half!r}. Write (1 + sign(x))/2 for one half.")
+        raise TypeError(
+            f"numpy.heaviside: must be 0 at 0 for expressions; got {half!r}. Write (1 + sign(x))/2 for one half."
+        )
     return call("step", value)
 
 
