@@ -38,7 +38,7 @@ from fallline.runtime import get_num_threads, set_num_threads, show_config
 from fallline.train import Epoch, History, StopTraining, batches, train
 
 if TYPE_CHECKING:
-    from fallline import plot, problems, schedules
+    from fallline import calculus, plot, problems, schedules
     from fallline.check import assert_gradient, check_gradient
     from fallline.check_maps import check_hvp, check_jacobian, check_products
     from fallline.derivatives import (
@@ -86,6 +86,7 @@ __all__ = [
     "Yogi",
     "assert_gradient",
     "batches",
+    "calculus",
     "check_gradient",
     "check_hvp",
     "check_jacobian",
@@ -109,7 +110,7 @@ __all__ = [
 ]
 
 # Imported when first used, so that importing fallline costs little more than importing NumPy.
-_MODULES = ("plot", "problems", "schedules")
+_MODULES = ("calculus", "plot", "problems", "schedules")
 _LATER = {
     "assert_gradient": "check",
     "check_gradient": "check",

@@ -76,8 +76,8 @@ class Derivation:
         str
             A line for each step, aligned; in LaTeX an aligned environment.
         """
-        before = [self.previous.text(notation)] if self.previous else []
-        return "\n\n".join([*before, self._latex() if notation == "latex" else self._plain(notation)])
+        own = self._latex() if notation == "latex" else self._plain(notation)
+        return f"{self.previous.text(notation)}\n\n{own}" if self.previous else own
 
     def verify(self, rng: Any = 0) -> int:
         """Compare every step and every line with numerical derivatives at random points.
@@ -101,7 +101,7 @@ class Derivation:
         --------
         >>> from fallline import calculus
         >>> calculus.explain("x*sin(x)", "x").verify()
-        8
+        7
         """
         from fallline.calculus.verification import verify
 
@@ -195,7 +195,8 @@ class Explanation:
         -------
         str
         """
-        head = f"{f'f({arguments})' if (arguments := ', '.join(self.partials)) else 'f'} = {write(self.expr, notation)}"
+        name = f"f({', '.join(self.partials)})" if self.partials else "f"
+        head = f"{name} = {write(self.expr, notation)}"
         blocks = [head, *(derivation.text(notation) for derivation in self.partials.values())]
         return "\n\n".join(blocks + ([self._column(notation)] if len(self.partials) > 1 else []))
 
@@ -234,10 +235,9 @@ class Explanation:
         if notation == "latex":
             return r"\nabla f = \begin{bmatrix}" + r" \\ ".join(entries) + r"\end{bmatrix}"
         width = max(map(len, entries))
-        sides = ["⎡⎤", *["⎢⎥"] * (len(entries) - 2), "⎣⎦"]
-        return "∇f = " + "\n     ".join(
-            f"{a} {entry:{width}} {b}" for (a, b), entry in zip(sides, entries, strict=True)
-        )
+        lefts, rights = "⎡" + "⎢" * (len(entries) - 2) + "⎣", "⎤" + "⎥" * (len(entries) - 2) + "⎦"
+        rows = [f"{left} {entry:{width}} {right}" for left, entry, right in zip(lefts, entries, rights, strict=True)]
+        return "∇f = " + "\n     ".join(rows)
 
 
 def explain(
@@ -256,11 +256,11 @@ def explain(
     expr : str, Expr or callable
         The function: text for `parse`, an expression, or a Python function for `trace`.
     var : str or sequence of str, optional
-        The variable. Of several, the derivative by the first is derived by the second, and so on. By default the partial
-        derivatives by all variables are shown, and the gradient.
+        The variable. Of several, the derivative by the first is derived by the second, and so on. By default the
+        partial derivatives by all variables are shown, and the gradient.
     style : {"lecture", "every-rule"}
-        "lecture": each line applies what a lecturer does at once: sums first, then constant multiples, then products and
-        chains, at last what is left. "every-rule": one rule a line, with its name and what its letters stand for.
+        "lecture": each line applies what a lecturer does at once: sums first, then constant multiples, then products
+        and chains, at last what is left. "every-rule": one rule a line, with its name and what its letters stand for.
     maxsteps : int
         The greatest number of lines; the last line is always shown.
     understood : collection of str
@@ -280,9 +280,9 @@ def explain(
 
     Notes
     -----
-    The derivative is read off the tree of steps, and so are the lines: they cannot differ. A sum of more than two terms is not
-    written again in brackets, and for all variables but the first it is split and its constants are taken out in one line, as
-    lecturers do.
+    The derivative is read off the tree of steps, and so are the lines: they cannot differ. A sum of more than two terms
+    is not written again in brackets, and for all variables but the first it is split and its constants are taken out in
+    one line, as lecturers do.
 
     Examples
     --------
@@ -303,7 +303,7 @@ def explain(
             function, {name: _derived(function, name, shown, sign, point, first=name == names[0]) for name in names}
         )
     derivation = None
-    for name in [var] if isinstance(var, str) or not isinstance(var, Sequence) else var:
+    for name in var if isinstance(var, (tuple, list)) else [var]:
         derivation = _derived(function, check_variable(name, "var"), shown, sign, {}, previous=derivation)
         function = derivation.result
     if derivation is None:
@@ -338,7 +338,7 @@ def _point(at: Mapping[str, Any], names: Sequence[str]) -> dict[str, Expr]:
     return {name: as_expression(value, f"at[{name!r}]") for name, value in at.items()}
 
 
-def _shown(style: str, maxsteps: int, understood: Collection[str]) -> Shown:
+def _shown(style: str, maxsteps: Any, understood: Collection[str]) -> Shown:
     if style not in STYLES:
         raise ValueError(f"style: must be one of {', '.join(STYLES)}; got {style!r}. Leave it out for the lecture's.")
     if isinstance(maxsteps, bool) or not isinstance(maxsteps, int) or maxsteps < 2:

@@ -15,7 +15,7 @@ __all__ = ["appearance", "as_function", "check_variable", "differentiate", "grad
 
 
 def as_function(expr: Any) -> tuple[Expr, tuple[str, ...]]:
-    """Return the expression of text, of a Python function, or of an expression, and the names of its variables in order."""
+    """Return the expression that text, a Python function or an expression stands for, and its variables in order."""
     if isinstance(expr, str):
         found = parse(expr)
     elif not isinstance(expr, Expr) and callable(expr):
@@ -46,14 +46,14 @@ def differentiate(expr: Any, *variables: str | Symbol) -> Expr:
     expr : str, Expr or callable
         Text for `parse`, an expression, or a Python function for `trace`.
     *variables : str or Symbol
-        One for the first derivative, several for higher and mixed ones, in the order in which they are taken. May be left out
-        if the expression has one variable.
+        One for the first derivative, several for higher and mixed ones, in the order in which they are taken. May be
+        left out if the expression has one variable.
 
     Returns
     -------
     Expr
-        Simplified. The derivative of abs is sign, that of relu is step; max and min have the mean of both sides where they
-        are equal.
+        Simplified. The derivative of abs is sign, that of relu is step; max and min have the mean of both sides where
+        they are equal.
 
     Raises
     ------

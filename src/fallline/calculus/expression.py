@@ -1,8 +1,8 @@
 """Expressions: small, immutable, exact in their numbers, and in the order in which their author wrote them.
 
-A node is a number, a named constant, a symbol, or an operation on other nodes. Operators have one or two operands: a sum of
-many terms leans to the left, as it is read, and `terms` and `factors` show it flat. Nodes may be shared, so that what is
-built in a loop is no larger than the loop; everything here walks without recursion, so depth is no limit.
+A node is a number, a named constant, a symbol, or an operation on other nodes. Operators have one or two operands: a
+sum of many terms leans to the left, as it is read, and `terms` and `factors` show it flat. Nodes may be shared, so that
+what is built in a loop is no larger than the loop; everything here walks without recursion, so depth is no limit.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "Symbol",
     "as_expression",
     "call",
+    "compute",
     "factors",
     "fold",
     "number",
@@ -40,14 +41,14 @@ __all__ = [
 class Expr:
     """A mathematical expression.
 
-    Made by `parse` from text, by operators and NumPy functions on `symbols`, or by `trace` from a Python function. Equal
-    expressions are those written alike: ``x + y`` is not ``y + x``.
+    Made by `parse` from text, by operators and NumPy functions on `symbols`, or by `trace` from a Python function.
+    Equal expressions are those written alike: ``x + y`` is not ``y + x``.
 
     Attributes
     ----------
     op : str
-        "number", "constant", "symbol", "derivative", an operator ("add", "sub", "mul", "div", "pow", "neg") or the name of a
-        function.
+        "number", "constant", "symbol", "derivative", an operator ("add", "sub", "mul", "div", "pow", "neg") or the
+        name of a function.
     args : tuple of Expr
         The operands.
 
@@ -101,7 +102,7 @@ class Expr:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as a flat list, however deep the expression is."""
         place: dict[int, int] = {}
-        rows = []
+        rows: list[tuple[str, Any, tuple[int, ...]]] = []
         for node in postorder(self):
             place[id(node)] = len(rows)
             rows.append((node.op, node._own(), tuple(place[id(arg)] for arg in node.args)))
@@ -146,7 +147,7 @@ class Expr:
             )
         arrays = {name: np.asarray(value, dtype=np.float64)[()] for name, value in values.items()}
         with np.errstate(all="ignore"):
-            return fold(self, lambda node, args: _compute(node, args, arrays))
+            return fold(self, lambda node, args: compute(node, args, arrays))
 
     def substitute(self, **values: Any) -> Expr:
         """Put numbers or expressions in the place of symbols.
@@ -207,34 +208,34 @@ class Expr:
 
     __lt__ = __le__ = __gt__ = __ge__ = _compare
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Any) -> Expr:
         return _binary("add", self, other)
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Any) -> Expr:
         return _binary("add", other, self)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Any) -> Expr:
         return _binary("sub", self, other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Any) -> Expr:
         return _binary("sub", other, self)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Any) -> Expr:
         return _binary("mul", self, other)
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: Any) -> Expr:
         return _binary("mul", other, self)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Any) -> Expr:
         return _binary("div", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Any) -> Expr:
         return _binary("div", other, self)
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Any) -> Expr:
         return _binary("pow", self, other)
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: Any) -> Expr:
         return _binary("pow", other, self)
 
     def __neg__(self) -> Expr:
@@ -249,10 +250,10 @@ class Expr:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         op = _UFUNCS.get(ufunc.__name__)
         if op is None or method != "__call__" or options:
+            call_seen = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
             raise TypeError(
-                f"numpy.{ufunc.__name__}: must be a function that expressions know, called plainly; got "
-                f"{'its method ' + method if method != '__call__' else 'it' + (' with keywords' if options else '')} on an "
-                f"expression. Known: {', '.join(FUNCTIONS)}."
+                f"numpy.{ufunc.__name__}: must be a function that expressions know, called without keywords; got "
+                f"{call_seen}({', '.join(['...', *options])}). Known: {', '.join(FUNCTIONS)}."
             )
         if any(isinstance(value, np.ndarray) for value in inputs):
             return np.frompyfunc(lambda *args: op(*args), len(inputs), 1)(*[_boxed(value) for value in inputs])
@@ -444,15 +445,16 @@ def number(value: Any, owner: str = "number", decimal: bool = False) -> Number:
     """Return an exact number; a float stands for the shortest decimal that rounds to it."""
     if isinstance(value, Fraction):
         return Number(value, decimal)
-    if isinstance(value, numbers.Integral) and not isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return Number(Fraction(int(value)), decimal)
     if isinstance(value, (float, np.floating)):
-        if not math.isfinite(value):
-            raise ValueError(f"{owner}: must be finite; got {value}. Leave it out of the expression.")
-        plain = float(value).is_integer() and abs(value) < 2**53
-        return Number(Fraction(repr(float(value))), not plain)
+        real = float(value)
+        if not math.isfinite(real):
+            raise ValueError(f"{owner}: must be finite; got {real}. Leave it out of the expression.")
+        return Number(Fraction(repr(real)), not (real.is_integer() and abs(real) < 2**53))
     raise TypeError(
-        f"{owner}: must be an expression, an int, a float or a Fraction; got {type(value).__name__}. Convert it, or parse it."
+        f"{owner}: must be an expression, an int, a float or a Fraction; got {type(value).__name__}. "
+        "Convert it, or parse it."
     )
 
 
@@ -479,12 +481,14 @@ def _boxed(value: Any) -> Any:
     return box
 
 
-def _binary(op: str, left: Any, right: Any) -> Any:
+def _binary(op: str, left: Any, right: Any) -> Expr:
+    """Apply an operator; to an array, element by element."""
     for value in (left, right):
         if isinstance(value, np.ndarray):
-            return np.frompyfunc(lambda a, b: _binary(op, a, b), 2, 1)(_boxed(left), _boxed(right))
+            array: Expr = np.frompyfunc(lambda a, b: _binary(op, a, b), 2, 1)(_boxed(left), _boxed(right))
+            return array
         if not isinstance(value, (Expr, numbers.Real, np.generic)):
-            return NotImplemented
+            return NotImplemented  # type: ignore[no-any-return]
     left, right = as_expression(left), as_expression(right)
     if op == "div" and isinstance(right, Number) and right.value == 0:
         raise ZeroDivisionError(
@@ -641,7 +645,8 @@ def as_float(value: Fraction) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _compute(node: Expr, args: list[Any], values: Mapping[str, Any]) -> Any:
+def compute(node: Expr, args: list[Any], values: Mapping[str, Any]) -> Any:
+    """Return the value of a node from those of its operands and of the variables."""
     if isinstance(node, Number):
         return np.float64(as_float(node.value))
     if isinstance(node, Symbol):
@@ -650,10 +655,11 @@ def _compute(node: Expr, args: list[Any], values: Mapping[str, Any]) -> Any:
         return np.float64(CONSTANTS[node.name])
     if isinstance(node, Derivative):
         raise TypeError(
-            f"expression: must have no derivative left to be taken; got {_short(node)!r}. Use the result of differentiate."
+            f"expression: must have no derivative left to be taken; got {_short(node)!r}. "
+            "Use the result of differentiate."
         )
-    compute = OPERATORS.get(node.op) or FUNCTIONS[node.op].compute
-    return compute(*args)
+    function = OPERATORS.get(node.op) or FUNCTIONS[node.op].compute
+    return function(*args)
 
 
 def _write(expr: Expr, notation: str) -> str:

@@ -1,8 +1,8 @@
 """Text to expressions. Text is read by the grammar below and never evaluated.
 
-Sums and differences bind least, then products and quotients (signs ``*  ·  ×  /  ÷``, or none: ``3x^3 z``), then powers
-(``**``, ``^`` or ``x³``), from the right. A minus before a term belongs to the whole term. Operators wait on a stack of our
-own, so nesting may be as deep as it likes.
+Sums and differences bind least, then products and quotients (signs ``*  ·  ×  /  ÷``, or none: ``3x^3 z``), then
+powers (``**``, ``^`` or ``x³``), from the right. A minus before a term belongs to the whole term. Operators wait on a
+stack of our own, so nesting may be as deep as it likes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import keyword
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from fallline.calculus.expression import Constant, Derivative, Expr, Number, Operation, Symbol, check_name
 from fallline.calculus.functions import ALIASES, CONSTANTS, FUNCTIONS, names_of_functions
@@ -23,7 +23,6 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<derivative>[d∂]/[d∂](?P<by>[^\W\d]\w*))
       | (?P<name>[^\W\d⁰¹²³⁴⁵⁶⁷⁸⁹](?:(?![⁰¹²³⁴⁵⁶⁷⁸⁹])\w)*)
       | (?P<superscript>⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)
       | (?P<operator>\*\*|[-+*/^−–·⋅×÷])
@@ -31,6 +30,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_OPERATOR = re.compile(r"[d∂]/[d∂]([^\W\d]\w*)")
 _SIGNS = {
     "+": "add", "-": "sub", "−": "sub", "–": "sub", "*": "mul", "·": "mul", "⋅": "mul", "×": "mul",
     "/": "div", "÷": "div", "**": "pow", "^": "pow",
@@ -88,11 +88,11 @@ def parse(text: str, variables: str | Sequence[str] | None = None) -> Expr:
     Parameters
     ----------
     text : str
-        In Python's notation or as it is written by hand: ``^`` is a power too, signs of multiplication may be left out
+        In Python's notation or as written by hand: ``^`` is a power too, signs of multiplication may be left out
         (``3x^3 z``), ``x³``, ``·``, ``−``, ``√(x)`` and ``|x|`` are understood. ``pi`` and ``e`` are the constants.
     variables : str or sequence of str, optional
-        The names that are allowed. They may be those of constants. Letters without a sign between them (``yz``) are taken as
-        a product if each of them is a variable. By default every name is a variable.
+        The names that are allowed. They may be those of constants. Letters without a sign between them (``yz``) are
+        taken as a product if each of them is a variable. By default every name is a variable.
 
     Returns
     -------
@@ -111,11 +111,11 @@ def parse(text: str, variables: str | Sequence[str] | None = None) -> Expr:
     >>> from fallline import calculus
     >>> calculus.parse("3x^3 z - y²")
     3*x**3*z - y**2
-    >>> calculus.parse("2*sine(x)")
+    >>> calculus.parse("2*sqr(x)")
     Traceback (most recent call last):
         ...
-    fallline.calculus.parsing.ParseError: text: must call known functions only; got 'sine'. Did you mean 'sin'?
-        2*sine(x)
+    fallline.calculus.parsing.ParseError: text: must call known functions only; got 'sqr'. Did you mean 'sqrt'?
+        2*sqr(x)
           ^
     """
     return read(text, _names(variables), derivatives=False)
@@ -161,10 +161,10 @@ class _Reader:
             )
         return self.operands[0].expr
 
-    def fail(self, position: int, must: str, got: str, cure: str) -> None:
+    def fail(self, position: int, must: str, got: str, cure: str) -> NoReturn:
         raise ParseError(self.text, position, must, got, cure)
 
-    def fail_for_operand(self, position: int, got: str) -> None:
+    def fail_for_operand(self, position: int, got: str) -> NoReturn:
         self.fail(
             position,
             "must have a number, a variable, a function or a bracket here",
@@ -177,22 +177,19 @@ class _Reader:
     def tokens(self) -> Iterator[_Token]:
         position = 0
         while position < len(self.text):
+            operator = _OPERATOR.match(self.text, position) if self.derivatives else None
+            if operator:
+                yield _Token("derivative", operator[1], position)
+                position = operator.end()
+                continue
             match = _TOKEN.match(self.text, position)
-            if match and match.lastgroup == "by" or match and match["derivative"]:
-                if self.derivatives:
-                    yield _Token("derivative", match["by"], position)
-                    position = match.end()
-                    continue
-                match = re.compile(r"(?P<name>[d∂])").match(self.text, position)
-            if match is None:
+            if match is None or match.lastgroup is None:
                 self.fail_for_character(position)
-            assert match is not None  # noqa: S101
-            kind = match.lastgroup or ""
-            if kind != "space":
-                yield _Token(kind, match.group(), position)
+            elif match.lastgroup != "space":
+                yield _Token(match.lastgroup, match.group(), position)
             position = match.end()
 
-    def fail_for_character(self, position: int) -> None:
+    def fail_for_character(self, position: int) -> NoReturn:
         character = self.text[position]
         what = {".": "attribute access", "=": "a comparison or assignment", "<": "a comparison", ">": "a comparison"}
         got = f"{what[character]}, {character!r}" if character in what else repr(character)
@@ -353,7 +350,7 @@ class _Reader:
                 self.fail(
                     waiting.token.position,
                     "must not divide by a constant 0",
-                    f"/{right.expr.text}",
+                    f"/({right.expr.text})" if right.expr.args else "/0",
                     "Divide by something else.",
                 )
             expr = Operation(waiting.op, (left.expr, right.expr))
@@ -382,7 +379,7 @@ class _Reader:
         function = ""
         if self.waiting and self.waiting[-1].op == "function":
             function = self.waiting.pop().function
-        elif self.complete and token.text == "[" or token.text == "[" and not self.derivatives:
+        elif token.text == "[" and (self.complete or not self.derivatives):
             self.fail(
                 token.position, "must not have subscripts", "'['", "Use names such as x0, x1, and ( for brackets."
             )

@@ -1,7 +1,7 @@
 """Expressions to text: Python's notation, Unicode as on a blackboard, LaTeX, and HTML.
 
-One walk serves all of them. It puts pieces on a stack, strings and expressions still to be written, so that neither depth nor
-length costs more than the text itself. What differs between the notations stands in a table of small functions.
+One walk serves all of them. It puts pieces on a stack, strings and expressions still to be written, so that neither
+depth nor length costs more than the text itself. What differs between the notations stands in a table of functions.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _BINDING = {
     "derivative": _PRODUCT,
 }
 _SUPERSCRIPTS = str.maketrans("0123456789-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ")
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega"
-).split()
+_GREEK = frozenset(
+    ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi")
+) | {"rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"}
 
 
 class _Part(NamedTuple):
@@ -65,7 +65,7 @@ def write(expr: Expr, notation: str, sign: str = "∂") -> str:
     written: list[str] = []
     pieces: list[_Piece] = [_Part(expr)]
     if isinstance(expr, Derivative):  # the whole is shown in brackets, whatever it is
-        pieces = [style.derivative(sign, expr.name), " [", _Part(expr.args[0]), "]"][::-1]
+        pieces = ["]", _Part(expr.args[0]), " [", style.derivative(sign, expr.name)]
     while pieces:
         piece = pieces.pop()
         if isinstance(piece, str):

@@ -1,8 +1,8 @@
 """The rules of differentiation, each once, and the tree of steps they make.
 
-`derive` asks for every part of an expression which rule it falls under. A rule says which derivatives it needs and how the
-result is made of them; with ∂/∂x in their place it is the line that a reader sees, with their results it is the derivative.
-So what is shown and what is computed cannot differ.
+`derive` asks for every part of an expression which rule it falls under. A rule says which derivatives it needs and how
+the result is made of them; with ∂/∂x in their place it is the line that a reader sees, with their results it is the
+derivative. So what is shown and what is computed cannot differ.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class _Rules:
         """Find out which of the parts depend on the variable."""
         self.made.append(expr)
         for node in postorder(expr):
-            if isinstance(node, Symbol) and node.name == self.name or any(self.depends(arg) for arg in node.args):
+            if (isinstance(node, Symbol) and node.name == self.name) or any(self.depends(arg) for arg in node.args):
                 self.dependent.add(id(node))
             if node.op == "mul" and (id(node.args[0]) in self.mixed or not all(map(self.depends, node.args))):
                 self.mixed.add(id(node))
@@ -293,7 +293,7 @@ class _Rules:
     def exponential(self, expr: Expr, base: Expr, exponent: Expr) -> _Applied:
         natural = isinstance(base, Constant) and base.name == "e"
         slope = expr if natural else expr * call("log", base)
-        domain = ("" if natural or isinstance(base, Number) and base.value > 0 else "{} > 0", (base,))
+        domain = ("" if natural or (isinstance(base, Number) and base.value > 0) else "{} > 0", (base,))
         if exponent.op == "symbol":
             return _Applied("exponential", (), lambda: slope, {"a": base}, domain=domain)
         return self.chained("exponential", slope, exponent, domain)

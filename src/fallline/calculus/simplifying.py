@@ -1,10 +1,10 @@
-"""Simplification as it is done at the end of a derivation: numbers computed, like terms and like powers brought together.
+"""Simplification as at the end of a derivation: numbers are computed, like terms and like powers are brought together.
 
 Nothing is expanded or factored, and the order in which terms first appear is kept. What is computed is exact.
 
-A sum (through +, - and signs) or a product (through × and ÷) is taken as a whole, from its highest node, its head. One pass
-over the nodes below it counts how often each operand occurs, so that shared nodes cost no more than others. The result of a
-product is a coefficient and a power of each base; sums add the coefficients of equal products.
+A sum (through +, - and signs) or a product (through × and ÷) is taken as a whole, from its highest node, its head. One
+pass over the nodes below it counts how often each operand occurs, so that shared nodes cost no more than others. The
+result of a product is a coefficient and a power of each base; sums add the coefficients of equal products.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from fallline.calculus.expression import Constant, Expr, Number, Operation, Symbol, like, number, postorder
 
@@ -25,7 +25,7 @@ _MANY = 16  # factors of a product within a sum of one term, which is merged wit
 _BITS = 4096  # of a number that is computed rather than left as a power
 
 _HALF = Fraction(1, 2)
-_Rational = int | Fraction  # an int where it is whole: half the time of differentiating goes into these
+_Rational: TypeAlias = int | Fraction  # an int where it is whole: half the time of differentiating goes into these
 
 
 class _Term(NamedTuple):
@@ -124,13 +124,22 @@ class _Simplifier:
         result = self.written(first)
         for term in rest:
             op = "add" if term.coefficient > 0 else "sub"
-            result = Operation(op, (result, self.written(term._replace(coefficient=abs(term.coefficient)))))
+            result = Operation(
+                op,
+                (
+                    result,
+                    self.written(
+                        term._replace(coefficient=term.coefficient if term.coefficient > 0 else -term.coefficient)
+                    ),
+                ),
+            )
         return result
 
     # ---- products and powers ----
 
     def product(self, head: Expr) -> Expr:
-        coefficient, decimal, powers = 1, False, dict[Expr, _Rational]()
+        coefficient: _Rational = 1
+        decimal, powers = False, dict[Expr, _Rational]()
         for operand, times in self.operands(head, _PRODUCT):
             raised = self.raised(self.factor(self.done[id(operand)]), times)
             coefficient, decimal = coefficient * raised.coefficient, decimal or raised.decimal
@@ -181,7 +190,7 @@ class _Simplifier:
         if term.coefficient == 0:
             return Number(Fraction(0))
         above, below = self.written_powers(term.powers)
-        coefficient = abs(term.coefficient)
+        coefficient = term.coefficient if term.coefficient > 0 else -term.coefficient
         divisor = coefficient.denominator
         if divisor != 1 and not (term.decimal and _terminates(divisor)):
             below.insert(0, Number(Fraction(divisor)))
@@ -201,10 +210,11 @@ class _Simplifier:
 
     def written_powers(self, powers: dict[Expr, _Rational]) -> tuple[list[Expr], list[Expr]]:
         """Return the factors above and below the line."""
-        above, below = [], []
+        above: list[Expr] = []
+        below: list[Expr] = []
         for base in sorted(powers, key=self.place):
             exponent = powers[base]
-            (above if exponent > 0 else below).append(_written_power(base, abs(exponent)))
+            (above if exponent > 0 else below).append(_written_power(base, exponent if exponent > 0 else -exponent))
         return above, below
 
     def place(self, base: Expr) -> tuple[int, int, str]:
@@ -233,8 +243,10 @@ class _Simplifier:
 
 
 def _heads(root: Expr) -> tuple[list[Expr], set[int]]:
-    """Return the nodes that are simplified by themselves, all but the inner ones of sums and products; and those of them
-    that are too large to be merged into more than one other."""
+    """Return the nodes that are simplified by themselves, and those of them that are not merged into others.
+
+    The first are all but the inner ones of sums and products, the second those that are large and occur twice.
+    """
     nodes = list(postorder(root))
     uses: dict[int, int] = {}
     for node in nodes:

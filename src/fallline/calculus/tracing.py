@@ -32,8 +32,8 @@ def trace(function: Callable[..., Any]) -> Expr:
     Parameters
     ----------
     function : callable
-        Of scalar arguments, whose names become the variables; arguments with defaults keep them. It may use operators, NumPy
-        functions, and loops; what depends on the values of its arguments, such as ``if x > 0``, cannot be traced.
+        Of scalar arguments, whose names become the variables; arguments with defaults keep them. It may use operators,
+        NumPy functions, and loops; what depends on the values of its arguments, such as ``if x > 0``, cannot be traced.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def trace(function: Callable[..., Any]) -> Expr:
     Raises
     ------
     TypeError
-        If `function` is not callable, takes ``*args``, returns something else than a scalar, or asks for the truth of an
-        expression.
+        If `function` is not callable, takes ``*args``, returns something else than a scalar, or asks for the truth of
+        an expression.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from fallline.calculus.expression import Expr, Number, Operation, terms
@@ -13,7 +14,7 @@ __all__ = ["STYLES", "Line", "Shown", "unfold"]
 STYLES = ("lecture", "every-rule")
 LONG = 2  # terms; a longer sum is not written again in brackets, and is split once only
 
-# A line in the lecture's style applies all rules of the first of these kinds that occurs; other rules come before the leaves.
+# A line in the lecture's style applies all rules of the first of these kinds that occurs; leaves come last.
 _KINDS = {"sum": 0, "difference": 0, "sum and difference": 0, "constant multiple": 1}
 _OTHER, _LEAF = 2, 3
 
@@ -42,11 +43,12 @@ class Shown(NamedTuple):
 
 
 def unfold(root: Step, result: Expr, shown: Shown, *, first: bool) -> tuple[tuple[Line, ...], bool]:
-    """Return the lines, and whether some were left out; `first`: sums have not been split for another variable before."""
+    """Return the lines, and whether some were left out; `first`: sums were not split for another variable before."""
     lines: list[Line] = []
-    for line in [*_lines(root, shown, first=first), Line(result, "simplified" if shown.style == "every-rule" else "")]:
+    last = Line(result, "simplified" if shown.style == "every-rule" else "")
+    for line in chain(_lines(root, shown, first=first), [last]):
         if len(lines) == shown.maxsteps:
-            return (*lines[:-1], Line(result)), True
+            return (*lines[:-1], last), True
         if not lines or line.expr != lines[-1].expr:
             lines.append(line)
     return tuple(lines), False
@@ -58,10 +60,7 @@ def _lines(root: Step, shown: Shown, *, first: bool) -> Iterator[Line]:
     if not long:
         yield Line(root.before)
     while waiting := state.waiting():
-        if shown.style == "every-rule":
-            chosen = waiting[:1]
-        else:
-            chosen = _alike(waiting)
+        chosen = waiting[:1] if shown.style == "every-rule" else _alike(waiting)
         state.apply(chosen)
         if long and not first and chosen[0] is root:
             state.apply([step for step in state.waiting() if _kind(step) == 1])
@@ -141,6 +140,10 @@ class _State:
         multiplied = parent is not None and parent.rule == "constant multiple" and parent.after.op == "mul"
         if step.rule == "power" and id(step) in self.applied and not multiplied:
             factor, power = expr.args if expr.op == "mul" else (None, expr)
-            if factor is not None and power.op == "pow" and power.args[1] == Number(1):
+            if factor is not None and power.op == "pow" and _is_one(power.args[1]):
                 return Operation("mul", (factor, power.args[0]))
         return expr
+
+
+def _is_one(expr: Expr) -> bool:
+    return isinstance(expr, Number) and expr.value == 1
