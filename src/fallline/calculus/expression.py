@@ -547,8 +547,11 @@ def postorder(*roots: Expr) -> Iterator[Expr]:
             yield node
         elif id(node) not in seen:
             seen.add(id(node))
+            if not node.args:
+                yield node
+                continue
             stack.append((node, True))
-            stack.extend((arg, False) for arg in reversed(node.args) if id(arg) not in seen)
+            stack.extend((arg, False) for arg in reversed(node.args))
 
 
 def fold(root: Expr, combine: Callable[[Expr, list[Any]], Any]) -> Any:

@@ -75,8 +75,6 @@ class Step:
         Its name, a key of `RULES`; "sum and difference" if a sum has both signs.
     before : Derivative
         What is to be derived.
-    after : Expr
-        What the rule makes of it, with derivatives still to be taken.
     bindings : dict
         What the letters of the rule stand for: f, g, k, m, b, n, a, u.
     outer : str
@@ -84,20 +82,26 @@ class Step:
     domain : tuple
         Where it holds, if not everywhere: a text with places for expressions, and these.
     children : tuple of Step
-        The steps for the derivatives in `after`, in their order.
+        The steps for the derivatives that the rule asks for, in their order.
     result : Expr
         The derivative, not simplified.
+    combine : callable
+        Makes an expression of those in the place of the children.
     """
 
     rule: str
     before: Derivative
-    after: Expr
     bindings: dict[str, Expr]
     outer: str
     domain: Domain
     children: tuple[Step, ...]
     result: Expr
     combine: Callable[..., Expr] = field(repr=False)
+
+    @property
+    def after(self) -> Expr:
+        """What the rule makes of `before`, with derivatives still to be taken."""
+        return self.combine(*(child.before for child in self.children))
 
     @property
     def note(self) -> str:
@@ -150,10 +154,9 @@ def derive(expr: Expr, name: str) -> Step:
 
 def _step(operand: Expr, name: str, found: _Applied, steps: dict[int, Step]) -> Step:
     children = tuple(steps[id(inner)] for inner in found.operands)
-    after = found.combine(*(child.before for child in children))
-    result = found.combine(*(child.result for child in children)) if children else after
+    result = found.combine(*(child.result for child in children))
     before = Derivative(operand, name)
-    return Step(found.rule, before, after, found.bindings, found.outer, found.domain, children, result, found.combine)
+    return Step(found.rule, before, found.bindings, found.outer, found.domain, children, result, found.combine)
 
 
 class _Rules:

@@ -10,7 +10,7 @@ result of a product is a coefficient and a power of each base; sums add the coef
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
@@ -123,16 +123,8 @@ class _Simplifier:
         first, *rest = terms
         result = self.written(first)
         for term in rest:
-            op = "add" if term.coefficient > 0 else "sub"
-            result = Operation(
-                op,
-                (
-                    result,
-                    self.written(
-                        term._replace(coefficient=term.coefficient if term.coefficient > 0 else -term.coefficient)
-                    ),
-                ),
-            )
+            op, size = ("add", term.coefficient) if term.coefficient > 0 else ("sub", -term.coefficient)
+            result = Operation(op, (result, self.written(_Term(size, term.decimal, term.powers))))
         return result
 
     # ---- products and powers ----
@@ -226,20 +218,16 @@ class _Simplifier:
 
     def operands(self, head: Expr, kind: frozenset[str]) -> list[tuple[Expr, int]]:
         """Return what is added (or multiplied), and how often; -1 is once subtracted (or divided by)."""
-
-        def inner(node: Expr) -> bool:
-            return node.op in kind and (node is head or id(node) not in self.closed)
-
-        nodes = list(_within(head, inner))
+        nodes, inner = _below(head, kind, self.closed)
         times = {id(node): 0 for node in nodes}
         times[id(head)] = 1
         for node in reversed(nodes):
-            if inner(node):
+            if id(node) in inner:
                 here = times[id(node)]
                 times[id(node.args[-1])] += here if node.op in ("add", "mul") else -here
                 if len(node.args) == 2:
                     times[id(node.args[0])] += here
-        return [(node, times[id(node)]) for node in nodes if not inner(node)]
+        return [(node, times[id(node)]) for node in nodes if id(node) not in inner]
 
 
 def _heads(root: Expr) -> tuple[list[Expr], set[int]]:
@@ -266,20 +254,25 @@ def _kind(node: Expr) -> frozenset[str]:
     return _SUM if node.op in _SUM else _PRODUCT if node.op in _PRODUCT else frozenset()
 
 
-def _within(head: Expr, inner: Callable[[Expr], bool]) -> Iterable[Expr]:
-    """Yield the nodes below a head, through inner ones only; operands first."""
+def _below(head: Expr, kind: frozenset[str], closed: set[int]) -> tuple[list[Expr], set[int]]:
+    """Return the nodes of a sum or product, operands first, and which of them are inner ones."""
+    nodes: list[Expr] = []
     seen: set[int] = set()
+    inner: set[int] = set()
     stack = [(head, False)]
     while stack:
         node, ready = stack.pop()
-        if ready or not inner(node):
-            if ready or id(node) not in seen:
-                seen.add(id(node))
-                yield node
+        if ready:
+            nodes.append(node)
         elif id(node) not in seen:
             seen.add(id(node))
+            if node.op not in kind or (id(node) in closed and node is not head):
+                nodes.append(node)
+                continue
+            inner.add(id(node))
             stack.append((node, True))
             stack.extend((arg, False) for arg in reversed(node.args))
+    return nodes, inner
 
 
 def _multiplied(factors: list[Expr]) -> Expr:
