@@ -114,9 +114,9 @@ class Derivation:
         before = self.previous._repr_html_() if self.previous else ""
         rows = [(f"= {expr}", html.escape(rule)) for expr, rule in self._rows("html")]
         left = [f"{self._operators('html')} <i>f</i>", *[""] * (len(rows) - 1)]
-        style = "style='text-align:left'"
+        style = "style='text-align:left;vertical-align:top'"
         cells = [
-            f"<tr><td {style}>{start}</td><td {style}>{expr}</td><td {style}>{rule}</td></tr>"
+            f"<tr><td {style[:-1]};white-space:nowrap'>{start}</td><td {style}>{expr}</td><td {style}>{rule}</td></tr>"
             for start, (expr, rule) in zip(left, rows, strict=True)
         ]
         return f"{before}<table>{''.join(cells)}</table>" + "".join(
