@@ -193,6 +193,49 @@ void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t
                       size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
                       double *sizes, unsigned char *exact);
 
+/* ---- compiled expressions (tape.c) ---- */
+
+/* A function to minimize: its value at x and, unless `gradient` is NULL, its gradient there. One context for each thread. */
+typedef double fl_objective(const double *x, size_t n, double *gradient, void *context);
+
+/* One operation of an expression, fl_operation(i), on values that are numbered: inputs, then constants, then results. */
+typedef struct {
+    uint32_t operation, a, b; /* b is ignored if the operation has one operand */
+} fl_instruction;
+
+/* The name of operation i and, unless NULL, the number of its operands; NULL past the end. */
+const char *fl_operation(size_t i, size_t *n_operands);
+
+typedef struct fl_tape fl_tape;
+typedef struct fl_scratch fl_scratch;
+
+/* A tape, or NULL without memory. Operands come before what is made of them; `result` is the number of a value; there are fewer
+ * than 2^31 values. Whoever only reads a tape may share it with any thread. Free with fl_tape_free (NULL is fine). */
+fl_tape *fl_tape_new(size_t n_inputs, size_t n_constants, const double *constants, size_t n_instructions,
+                     const fl_instruction *instructions, size_t result);
+/* Returns the tape for one more owner, who frees it too; it goes when the last one does. */
+fl_tape *fl_tape_share(fl_tape *tape);
+void fl_tape_free(fl_tape *tape);
+
+/* Memory for the evaluation of a tape, of one thread at a time; NULL without memory. Give it back before the tape is freed. */
+fl_scratch *fl_tape_take(fl_tape *tape);
+void fl_tape_give(fl_tape *tape, fl_scratch *scratch);
+/* Where fl_tape_evaluate copies x to; it may be put there at once, and handed over as x. */
+double *fl_scratch_x(fl_scratch *scratch);
+/* The fl_objective of a tape; the context is a scratch, n the number of inputs. */
+double fl_tape_evaluate(const double *x, size_t n, double *gradient, void *scratch);
+/* The fl_function of a tape, which is the context; NaN without memory, or if n is not its number of inputs. Any thread. */
+double fl_tape_value(const double *x, size_t n, void *tape);
+/* The same, as SciPy's integrators want it. */
+double fl_tape_integrand(int n, double *x, void *tape);
+
+/* The matrix of second derivatives, n_inputs^2 numbers, exactly symmetric. FL_NO_MEMORY writes nothing. */
+fl_status fl_tape_hessian(const fl_tape *tape, const double *x, double *hessian);
+/* Values and, unless NULL, gradients (C order) at n_points; input j of point i is at x + i*point_stride + j*input_stride bytes,
+ * aligned. Either of values and gradients may be NULL. On at most `threads` >= 1 threads. FL_NO_MEMORY writes nothing. */
+fl_status fl_tape_batch(const fl_tape *tape, size_t n_points, const char *x, ptrdiff_t point_stride, ptrdiff_t input_stride,
+                        double *values, double *gradients, size_t threads);
+
 /* ---- threads (pool.c) ---- */
 
 /* Call task(context, i) for every i < n_tasks, on at most `threads` threads, the caller's included; returns when all are done.

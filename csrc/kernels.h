@@ -4,6 +4,7 @@
 
 #include "fallline.h"
 #include "macros.h"
+#include "tape.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -53,6 +54,10 @@ typedef void fl_encode_kernel(uint16_t *out, const float *in, size_t n);
 /* Rounds up or down with the probability that makes the mean exact; element i draws from (key, counter + i). */
 typedef void fl_dither_kernel(uint16_t *out, const float *in, uint64_t key, uint64_t counter, size_t n);
 
+/* The passes of a tape over n points; see tape.inc.h. */
+typedef void fl_forward_kernel(const fl_tape *tape, double *values, size_t n);
+typedef void fl_reverse_kernel(const fl_tape *tape, const double *values, double *adjoints, size_t n);
+
 typedef struct {
     const char *name;
     fl_step_kernel *step[FL_N_RULES][2];
@@ -63,6 +68,8 @@ typedef struct {
     fl_decode_kernel *decode[FL_N_FORMATS]; /* NULL for float32 and float64, which need no decoding */
     fl_encode_kernel *encode[FL_N_FORMATS];
     fl_dither_kernel *dither[FL_N_FORMATS];
+    fl_forward_kernel *forward;
+    fl_reverse_kernel *reverse;
 } fl_kernels;
 
 extern const fl_kernels fl_kernels_baseline;

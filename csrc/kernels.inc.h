@@ -35,6 +35,10 @@
 
 #include "codec.inc.h"
 
+#define FL_TAPE(name) FL_PASTE(tape, name)
+#define FL_POINTS n
+#include "tape.inc.h"
+
 const fl_kernels FL_PASTE(fl_kernels, FL_ISA) = {
     .name = FL_STRING(FL_ISA),
     .step = {
@@ -53,6 +57,8 @@ const fl_kernels FL_PASTE(fl_kernels, FL_ISA) = {
     .squares = {squares_single, squares_double},
     .decode = {[FL_FLOAT16] = decode_float16, [FL_BFLOAT16] = decode_bfloat16},
     .encode = {[FL_FLOAT16] = encode_float16, [FL_BFLOAT16] = encode_bfloat16},
+    .forward = tape_forward,
+    .reverse = tape_reverse,
     .dither = {[FL_FLOAT16] = dither_float16, [FL_BFLOAT16] = dither_bfloat16},
 };
 

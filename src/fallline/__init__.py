@@ -39,6 +39,7 @@ from fallline.train import Epoch, History, StopTraining, batches, train
 
 if TYPE_CHECKING:
     from fallline import calculus, plot, problems, schedules
+    from fallline.calculus.compiled import Compiled, compile
     from fallline.check import assert_gradient, check_gradient
     from fallline.check_maps import check_hvp, check_jacobian, check_products
     from fallline.derivatives import (
@@ -68,6 +69,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adan",
+    "Compiled",
     "Derivative",
     "Epoch",
     "History",
@@ -91,6 +93,7 @@ __all__ = [
     "check_hvp",
     "check_jacobian",
     "check_products",
+    "compile",
     "derivative",
     "directional",
     "get_num_threads",
@@ -117,6 +120,8 @@ _LATER = {
     "check_hvp": "check_maps",
     "check_jacobian": "check_maps",
     "check_products": "check_maps",
+    "Compiled": "calculus.compiled",
+    "compile": "calculus.compiled",
     "Derivative": "derivatives",
     "derivative": "derivatives",
     "directional": "derivatives",

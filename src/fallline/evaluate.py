@@ -128,6 +128,8 @@ class Function:
     ) -> None:
         self.owner, self.space, self.args = owner, space, check_args(owner, args)
         self.native = as_native(owner, f)
+        if isinstance(f, _core.Tape) and workers is None and not (vectorized or args) and _is_point(space, f.variables):
+            self.native = f.native()
         if self.native is None and not callable(f):
             raise TypeError(f"{owner}(f): must be callable; got {type(f).__name__}. Pass a function of x.")
         self.f = f
@@ -143,7 +145,7 @@ class Function:
         ways = [name for name in ("vectorized", "workers") if getattr(self, name)]
         if self.native is not None:
             ways.append("a native f")
-            if self.args or self.space.has_single or not (self.space.is_array and self.space.base.ndim == 1):
+            if self.args or not _is_point(self.space):
                 raise TypeError(
                     f"{self.owner}(f): must be given one 1-D array of float64 and no args if it is native; got another "
                     f"variable, or args. Put constants into its user_data."
@@ -381,6 +383,13 @@ class _Row:
 
 
 _NOWHERE = (np.zeros(2, np.uintp), np.zeros(0, np.uintp), np.zeros(0))
+
+
+def _is_point(space: Space, variables: tuple[str, ...] | None = None) -> bool:
+    """Tell whether the variable is one 1-D array of float64, with as many numbers as there are variables, if given."""
+    if space.has_single or not (space.is_array and space.base.ndim == 1):
+        return False
+    return variables is None or space.base.size == len(variables)
 
 
 def _unsigned(index: Any) -> Array:

@@ -20,3 +20,4 @@ cnp.import_array()
 include "config.pxi"
 include "plan.pxi"
 include "diff.pxi"
+include "tape.pxi"

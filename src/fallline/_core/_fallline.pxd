@@ -1,6 +1,6 @@
 """The C surface, as csrc/fallline.h declares it."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "fallline.h" nogil:
     enum:
@@ -114,3 +114,28 @@ cdef extern from "fallline.h" nogil:
     void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index,
                           const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
                           double origin, double *out, double *sizes, unsigned char *exact) noexcept
+
+    ctypedef double fl_objective(const double *x, size_t n, double *gradient, void *context) noexcept
+
+    ctypedef struct fl_instruction:
+        uint32_t operation, a, b
+
+    ctypedef struct fl_tape:
+        pass
+    ctypedef struct fl_scratch:
+        pass
+
+    const char *fl_operation(size_t i, size_t *n_operands) noexcept
+    fl_tape *fl_tape_new(size_t n_inputs, size_t n_constants, const double *constants, size_t n_instructions,
+                         const fl_instruction *instructions, size_t result) noexcept
+    fl_tape *fl_tape_share(fl_tape *tape) noexcept
+    void fl_tape_free(fl_tape *tape) noexcept
+    fl_scratch *fl_tape_take(fl_tape *tape) noexcept
+    void fl_tape_give(fl_tape *tape, fl_scratch *scratch) noexcept
+    double *fl_scratch_x(fl_scratch *scratch) noexcept
+    double fl_tape_evaluate(const double *x, size_t n, double *gradient, void *scratch) noexcept
+    double fl_tape_value(const double *x, size_t n, void *tape) noexcept
+    double fl_tape_integrand(int n, double *x, void *tape) noexcept
+    fl_status fl_tape_hessian(const fl_tape *tape, const double *x, double *hessian) noexcept
+    fl_status fl_tape_batch(const fl_tape *tape, size_t n_points, const char *x, ptrdiff_t point_stride,
+                            ptrdiff_t input_stride, double *values, double *gradients, size_t threads) noexcept
