@@ -4,15 +4,13 @@ A row is one way to get one message. The last test compares the rows with the me
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
 
 import fallline as fl
-from test_messages import HOUSE_FORM, INTERNAL, SOURCE, fits, pattern_of, statements
+from message_rows import Row, check_ids, check_row, without_a_row
+from test_messages import SOURCE
 
 MODULES = [
     *(
@@ -34,14 +32,6 @@ MODULES = [
 ]
 # Findings about the gradient, which become the reason of a report (test_preflight.py), and the report as an error.
 FINDINGS = re.compile(r"raise (Misshapen\(|_misshapen\(|error$)")
-
-
-@dataclass
-class Row:
-    id: str
-    call: Callable[..., Any]
-    kind: type
-    text: str
 
 
 ROWS: list[Row] = []
@@ -261,19 +251,11 @@ def variables():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_message(row):
-    before = variables()
-    with pytest.raises(row.kind) as caught:
-        row.call()
-    message = str(caught.value)
-    assert fits(message, row.text), message
-    assert HOUSE_FORM.fullmatch(message), message
-    assert "\n" not in message
-    assert variables() == before
+    check_row(row, variables)
 
 
 def test_ids_are_distinct():
-    ids = [row.id for row in ROWS]
-    assert len(ids) == len(set(ids))
+    check_ids(ROWS)
 
 
 def test_unknown_keywords_are_errors():
@@ -286,20 +268,7 @@ def test_unknown_keywords_are_errors():
 
 @pytest.mark.skipif(not SOURCE.exists(), reason="needs the sources")
 def test_every_message_in_the_sources_has_a_row():
-    messages = []
-    for row in ROWS:
-        with pytest.raises(row.kind) as caught:
-            row.call()
-        messages.append(str(caught.value))
-    found, missing = 0, []
-    for module in MODULES:
-        for place, statement, text in statements(SOURCE / f"{module}.py"):
-            if text in INTERNAL or FINDINGS.match(text):
-                continue
-            found += 1
-            pattern = pattern_of(statement.exc.args[0])
-            if not any(re.fullmatch(pattern, message, re.DOTALL) for message in messages):
-                missing.append((place, text))
+    found, missing = without_a_row(ROWS, [f"{name}.py" for name in MODULES], FINDINGS.match)
     assert missing == []
     assert found >= 15  # so that the search itself is known to find them
 

@@ -6,16 +6,13 @@ A row is one way to get one message. The last test compares the rows with the me
 
 import ctypes
 import math
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
 
 import fallline as fl
-from test_messages import HOUSE_FORM, INTERNAL, SOURCE, fits, pattern_of, statements
+from message_rows import Row, check_ids, check_row, without_a_row
+from test_messages import SOURCE
 
 MODULES = [
     "space",
@@ -34,14 +31,6 @@ MODULES = [
     "derivatives",
 ]
 OWN_ERRORS = {"raise _OtherStructure", "raise CoarseError"}  # caught where they are raised
-
-
-@dataclass
-class Row:
-    id: str
-    call: Callable[..., Any]
-    kind: type
-    text: str
 
 
 ROWS: list[Row] = []
@@ -518,19 +507,11 @@ def variables():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_message(row):
-    before = variables()
-    with pytest.raises(row.kind) as caught:
-        row.call()
-    message = str(caught.value)
-    assert fits(message, row.text), message
-    assert HOUSE_FORM.fullmatch(message), message
-    assert "\n" not in message
-    assert variables() == before
+    check_row(row, variables)
 
 
 def test_ids_are_distinct():
-    ids = [row.id for row in ROWS]
-    assert len(ids) == len(set(ids))
+    check_ids(ROWS)
 
 
 def test_every_function_names_itself():
@@ -560,27 +541,9 @@ def test_every_function_names_itself():
                 call(**options)
 
 
-def message_of(statement):
-    """Return the pattern of the message of a raise statement, or None if it raises none of its own."""
-    return pattern_of(statement.exc.args[0]) if getattr(statement.exc, "args", None) else None
-
-
 @pytest.mark.skipif(not SOURCE.exists(), reason="needs the sources")
 def test_every_message_in_the_sources_has_a_row():
-    messages = []
-    for row in ROWS:
-        with pytest.raises(row.kind) as caught:
-            row.call()
-        messages.append(str(caught.value))
-    found, missing = 0, []
-    for module in [*(f"{name}.py" for name in MODULES), "_core/diff.pxi"]:
-        for place, statement, text in statements(SOURCE / module):
-            if text in INTERNAL | OWN_ERRORS:
-                continue
-            pattern = message_of(statement)
-            assert pattern is not None, (place, text)
-            found += 1
-            if not any(re.fullmatch(pattern, message, re.DOTALL) for message in messages):
-                missing.append((place, text))
+    files = [*(f"{name}.py" for name in MODULES), "_core/diff.pxi"]
+    found, missing = without_a_row(ROWS, files, OWN_ERRORS.__contains__)
     assert missing == []
     assert found >= 40  # so that the search itself is known to find them
