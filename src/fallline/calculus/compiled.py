@@ -194,12 +194,14 @@ def _count(threads: int | None) -> int:
 def _ordered(function: Expr, variables: Sequence[Any] | str) -> tuple[str, ...]:
     listed = variables.replace(",", " ").split() if isinstance(variables, str) else variables
     chosen = tuple(check_variable(variable, "variables") for variable in listed)
-    if twice := [name for i, name in enumerate(chosen) if name in chosen[:i]]:
-        raise ValueError(f"variables: must name each variable once; got {twice[0]!r} twice. Leave one out.")
+    known = set(chosen)
+    if len(known) < len(chosen):
+        twice = next(name for i, name in enumerate(chosen) if name in chosen[:i])
+        raise ValueError(f"variables: must name each variable once; got {twice!r} twice. Leave one out.")
     for name in function.variables:
-        if name not in chosen:
+        if name not in known:
             near = difflib.get_close_matches(name, chosen, n=1)
-            cure = f"Did you mean {name!r} by {near[0]!r}?" if near else "Add it."
+            cure = f"Add it, or rename {near[0]!r}." if near else "Add it."
             raise ValueError(
                 f"variables: must have all variables of the expression ({', '.join(function.variables)}); got no "
                 f"{name!r}. {cure}"

@@ -33,7 +33,7 @@ class Function:
 def _sigmoid(x: Any) -> Any:
     # e^-|x| never overflows, whatever the sign of x.
     small = np.exp(-np.abs(x))
-    return np.where(np.greater_equal(x, 0), 1.0, small) / (1.0 + small) + 0.0 * x
+    return np.where(np.greater_equal(x, 0), 1.0, small) / (1.0 + small)
 
 
 def _softplus(x: Any) -> Any:
