@@ -783,6 +783,63 @@ static void test_axes(void)
     expect(!exact[0] && huge == 0x3p52, "fl_differentiate: 3*2^52 + 1/2 is not a double");
 }
 
+/* ---- compiled expressions ---- */
+
+static uint32_t operation(const char *name)
+{
+    size_t i = 0;
+    while (strcmp(fl_operation(i, NULL), name) != 0)
+        i++;
+    return (uint32_t)i;
+}
+
+/* f = 3*x*x*y - max(x, y) + 7, whose last entry but one is not needed. */
+static fl_tape *small_tape(void)
+{
+    const fl_instruction instructions[] = {
+        {operation("mul"), 0, 0}, {operation("mul"), 2, 4}, {operation("mul"), 5, 1}, {operation("max"), 0, 1},
+        {operation("sub"), 6, 7}, {operation("add"), 8, 3}, {operation("exp"), 8, 0}};
+    return fl_tape_new(2, 2, (double[]){3, 7}, 7, instructions, 9);
+}
+
+static void test_tape(void)
+{
+    enum { N = 5000 };
+    fl_tape *tape = fl_tape_share(small_tape());
+    fl_tape_free(tape);
+    const double x[2] = {2, 5};
+    double gradient[2], hessian[4];
+    fl_scratch *scratch = fl_tape_take(tape), *another = fl_tape_take(tape);
+    expect(scratch != another, "fl_tape_take: must not give the same memory to two");
+    const double value = fl_tape_evaluate(x, 2, gradient, scratch);
+    expect(value == 62 && gradient[0] == 60 && gradient[1] == 11, "tape: %g, %g %g", value, gradient[0], gradient[1]);
+    fl_tape_give(tape, scratch);
+    fl_tape_give(tape, another);
+    expect(fl_tape_value(x, 2, tape) == 62 && isnan(fl_tape_value(x, 1, tape)), "fl_tape_value: must know the number of inputs");
+    expect(fl_tape_integrand(2, (double[]){2, 5}, tape) == 62, "fl_tape_integrand: %g", fl_tape_integrand(2, (double[]){2, 5}, tape));
+    expect(fl_tape_hessian(tape, x, hessian) == FL_OK && hessian[0] == 30 && hessian[1] == 12 && hessian[2] == 12 && hessian[3] == 0,
+           "fl_tape_hessian: %g %g %g %g", hessian[0], hessian[1], hessian[2], hessian[3]);
+    double *points = malloc(2*N*sizeof *points), *values = malloc(N*sizeof *values), *gradients = malloc(2*N*sizeof *gradients);
+    for (size_t i = 0; i < 2*N; i++)
+        points[i] = (double)(mix(i) % 1000)/128;
+    for (size_t threads = 1; threads <= 3; threads++) {
+        expect(fl_tape_batch(tape, N, (char *)points, 2*sizeof *points, sizeof *points, values, gradients, threads) == FL_OK,
+               "fl_tape_batch: must succeed");
+        size_t same = 0;
+        scratch = fl_tape_take(tape);
+        for (size_t i = 0; i < N; i++)
+            same += fl_tape_evaluate(points + 2*i, 2, gradient, scratch) == values[i] && gradient[0] == gradients[2*i] &&
+                    gradient[1] == gradients[2*i + 1];
+        fl_tape_give(tape, scratch);
+        expect(same == N, "fl_tape_batch: %zu of %d points have the bits of one, with %zu threads", same, N, threads);
+    }
+    free(points);
+    free(values);
+    free(gradients);
+    fl_tape_free(tape);
+    fl_tape_free(NULL);
+}
+
 int main(int n_arguments, char **arguments)
 {
     if (n_arguments > 1 && strcmp(arguments[1], "--wrong-rule") == 0)
@@ -800,6 +857,7 @@ int main(int n_arguments, char **arguments)
     test_extrapolation();
     test_evaluation();
     test_axes();
+    test_tape();
     for (size_t i = 0; i < fl_rule_count(); i += every)
         for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
             test_rule((setup){.rule = i, .format = format});

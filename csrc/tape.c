@@ -14,7 +14,7 @@
 #include "tape.inc.h"
 
 enum {
-    BLOCK_VALUES = 4096, /* numbers in a block's values: with the adjoints they fill the first-level cache twice */
+    BLOCK_VALUES = 2048, /* numbers in a block: with as many adjoints they stay in the first-level cache */
     MIN_WIDTH = 8,       /* points in a block: a vector's worth */
     MAX_WIDTH = 256,
     CHUNK = 4096         /* points that a thread takes at once */
@@ -291,9 +291,6 @@ static void evaluate_block(const fl_batch *batch, size_t first, size_t n, double
     for (size_t j = 0; j < n_inputs; j++)
         for (size_t i = 0; i < n; i++)
             block[j*n + i] = *(const double *)(x + (ptrdiff_t)i*batch->point_stride + (ptrdiff_t)j*batch->input_stride);
-    for (size_t j = 0; j < tape->n_constants; j++)
-        for (size_t i = 0; i < n; i++)
-            block[(n_inputs + j)*n + i] = tape->constants[j];
     kernels->forward(tape, block, n);
     if (batch->values != NULL)
         memcpy(batch->values + first, block + tape->result*n, n*sizeof *block);
@@ -304,20 +301,33 @@ static void evaluate_block(const fl_batch *batch, size_t first, size_t n, double
         adjoints[tape->result*n + i] = 1;
     kernels->reverse(tape, block, adjoints, n);
     double *gradients = batch->gradients + first*n_inputs;
-    for (size_t j = 0; j < n_inputs; j++)
-        for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n_inputs; j++)
             gradients[i*n_inputs + j] = adjoints[j*n + i];
+}
+
+static void fill_constants(const fl_tape *tape, size_t n, double *block)
+{
+    for (size_t j = 0; j < tape->n_constants; j++)
+        for (size_t i = 0; i < n; i++)
+            block[(tape->n_inputs + j)*n + i] = tape->constants[j];
 }
 
 static void evaluate_chunks(void *context, size_t task)
 {
     fl_batch *batch = context;
     const size_t n_values = count(batch->tape)*batch->width;
+    const size_t width = batch->width, chunk = CHUNK/width*width;
     double *block = batch->scratch + 2*task*n_values;
-    for (size_t first; (first = atomic_fetch_add(&batch->next, CHUNK)) < batch->n_points;) {
-        const size_t end = batch->n_points - first < CHUNK ? batch->n_points : first + CHUNK;
-        for (; first < end; first += batch->width)
-            evaluate_block(batch, first, end - first < batch->width ? end - first : batch->width, block, block + n_values);
+    size_t filled = 0;
+    for (size_t first; (first = atomic_fetch_add(&batch->next, chunk)) < batch->n_points;) {
+        const size_t end = batch->n_points - first < chunk ? batch->n_points : first + chunk;
+        for (; first < end; first += width) {
+            const size_t n = end - first < width ? end - first : width;
+            if (n != filled)
+                fill_constants(batch->tape, filled = n, block);
+            evaluate_block(batch, first, n, block, block + n_values);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ from test_messages import SOURCE
 
 g = fl.compile("x*y")
 many = fl.compile(" + ".join(f"x{i}" for i in range(9)))
+X = np.ones((4, 2))
 LOOK = "Many points, one in a row, are for batch, one point for the call."
 
 
@@ -41,6 +42,12 @@ ROWS = [
     Row("complex", lambda: g([1.0, 2j]), TypeError, "x: must be real numbers; got complex128. Pass floats."),
     Row("text", lambda: g.value_and_gradient("ab"), TypeError, "x: must be real numbers; got <U2. Pass floats."),
     Row("objects", lambda: g.batch_gradient([[None, 1]]), TypeError, "x: must be real numbers; got object. Pass floats."),
+    Row("out", lambda: g.batch(X, out=[0.0] * 4), TypeError, "out: must be an array of float64; got list. Leave it out to get a new one."),
+    Row("out-dtype", lambda: g.batch(X, out=np.ones(4, np.float32)), TypeError, "out: must be an array of float64; got an array of float32. ..."),
+    Row("out-shape", lambda: g.batch_gradient(X, out=np.ones((2, 4)).T), ValueError, "out: must be writeable, C-contiguous and of shape (4, 2); got shape (4, 2) and strides (8, 32). ..."),
+    Row("out-pair", lambda: g.batch_value_and_gradient(X, out=np.ones(4)), TypeError, "out: must be a tuple of two arrays; got ndarray. Pass (values, gradients)."),
+    Row("out-second", lambda: g.batch_value_and_gradient(X, out=(np.ones(4), np.ones(4))), ValueError, "out[1]: must be writeable, ..."),
+    Row("out-overlap", lambda: g.batch_gradient(X, out=X), ValueError, "out: must not overlap the points; got an array that does. ..."),
     Row("threads", lambda: g.batch([[1, 2]], threads=0), ValueError, "threads: must be between 1 and 256; got 0. ..."),
     Row("threads-type", lambda: g.batch([[1, 2]], threads=1.5), TypeError, "threads: must be an integer >= 1; got 1.5. ..."),
     Row("missing", lambda: fl.compile("x*y", "x"), ValueError, "variables: must have all variables of the expression (x, y); got no 'y'. Add it."),
@@ -59,7 +66,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_message(row):
-    check_row(row, lambda: g([2.0, 3.0]))
+    check_row(row, lambda: (g([2.0, 3.0]), X.tobytes()))
 
 
 def test_ids_are_distinct():

@@ -245,6 +245,19 @@ def test_many_points_have_the_bits_of_one(n, threads):
         assert (value, gradient.tobytes()) == (values[i], gradients[i].tobytes())
 
 
+def test_results_can_be_written_to_arrays_that_are_there():
+    g, X = fl.compile(LECTURE), points(600)
+    values, gradients = np.full(600, np.nan), np.full((600, 3), np.nan)
+    assert g.batch(X, out=values) is values
+    assert g.batch_gradient(X, out=gradients) is gradients
+    pair = np.full(600, np.nan), np.full((600, 3), np.nan)
+    written = g.batch_value_and_gradient(X, out=pair)
+    for ours, mine, alone in zip(written, pair, (values, gradients), strict=True):
+        assert ours is mine
+        assert mine.tobytes() == alone.tobytes()
+    assert values.tobytes() == g.batch(X).tobytes()
+
+
 def test_any_strides_and_dtypes():
     g, X = fl.compile(LECTURE), points(600)
     truth = g.batch_value_and_gradient(X)

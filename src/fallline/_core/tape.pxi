@@ -172,15 +172,16 @@ cdef class Tape:
 
     # ---- many points ----
 
-    def _batch(self, points, bint with_values, bint with_gradients, size_t threads):
-        """Return the values and the gradients, each if asked for, else None."""
+    def _batch(self, cnp.ndarray x not None, double[::1] values, double[:, ::1] gradients, size_t threads):
+        """Write the values and the gradients, each unless None, at points that `_numbers` has looked at."""
         self.must_be_made()
-        cdef cnp.ndarray x = self._numbers(points, 2)
         cdef size_t n_points = cnp.PyArray_DIM(x, 0)
-        values = np.empty(n_points) if with_values else None
-        gradients = np.empty((n_points, self.n_inputs)) if with_gradients else None
-        cdef double *to_values = <double *>cnp.PyArray_DATA(values) if with_values else NULL
-        cdef double *to_gradients = <double *>cnp.PyArray_DATA(gradients) if with_gradients else NULL
+        if <size_t>cnp.PyArray_DIM(x, 1) != self.n_inputs or (values is not None and <size_t>values.shape[0] != n_points) \
+                or (gradients is not None and (<size_t>gradients.shape[0] != n_points
+                                               or <size_t>gradients.shape[1] != self.n_inputs)):
+            raise IndexError
+        cdef double *to_values = NULL if values is None or n_points == 0 else &values[0]
+        cdef double *to_gradients = NULL if gradients is None or gradients.size == 0 else &gradients[0, 0]
         cdef const char *data = cnp.PyArray_BYTES(x)
         cdef ptrdiff_t point_stride = cnp.PyArray_STRIDE(x, 0), input_stride = cnp.PyArray_STRIDE(x, 1)
         cdef fl_status status
@@ -188,7 +189,6 @@ cdef class Tape:
             status = fl_tape_batch(self.tape, n_points, data, point_stride, input_stride, to_values, to_gradients, threads)
         if status == FL_NO_MEMORY:
             raise MemoryError
-        return values, gradients
 
     # ---- for other native code ----
 
