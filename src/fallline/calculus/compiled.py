@@ -117,10 +117,13 @@ class Compiled(_core.Tape):
         `out` is a pair: arrays for the values and for the gradients.
         """
         x = self._numbers(X, 2)
-        if out is not None and not (isinstance(out, tuple) and len(out) == 2):
-            raise TypeError(f"out: must be a tuple of two arrays; got {type(out).__name__}. Pass (values, gradients).")
-        values = _written_to("out[0]", None if out is None else out[0], (len(x),), x)
-        gradients = _written_to("out[1]", None if out is None else out[1], x.shape, x)
+        given: Any = (None, None) if out is None else out
+        if not (isinstance(given, tuple) and len(given) == 2):
+            raise TypeError(
+                f"out: must be a tuple of two arrays; got {type(given).__name__}. Pass (values, gradients)."
+            )
+        values = _written_to("out[0]", given[0], (len(x),), x)
+        gradients = _written_to("out[1]", given[1], x.shape, x)
         self._batch(x, values, gradients, _count(threads))
         return values, gradients
 
@@ -204,7 +207,7 @@ def compile(expression: Any, variables: Sequence[Any] | str | None = None) -> Co
     return Compiled(function, names if variables is None else _ordered(function, variables))
 
 
-def _written_to(name: str, out: Array | None, shape: tuple[int, ...], x: Array) -> Array:
+def _written_to(name: str, out: Any, shape: tuple[int, ...], x: Array) -> Array:
     """Return the array to write to, a new one or the user's."""
     if out is None:
         return np.empty(shape)
