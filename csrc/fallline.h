@@ -130,6 +130,8 @@ fl_status fl_plan_arrange(fl_plan *plan);
  * The step uses the groups as they are at this call. */
 int fl_plan_enter(fl_plan *plan);
 void fl_plan_leave(fl_plan *plan);
+/* The groups that a step uses, to be changed between fl_plan_enter and fl_plan_leave, until the latter. */
+fl_group *fl_plan_current(fl_plan *plan);
 
 /* One step of every tensor that has a gradient. FL_NOT_FINITE (only under FL_RAISE and FL_SKIP) writes nothing.
  * Between fl_plan_enter and fl_plan_leave. */
@@ -235,6 +237,65 @@ fl_status fl_tape_hessian(const fl_tape *tape, const double *x, double *hessian)
  * aligned. Either of values and gradients may be NULL. On at most `threads` >= 1 threads. FL_NO_MEMORY writes nothing. */
 fl_status fl_tape_batch(const fl_tape *tape, size_t n_points, const char *x, ptrdiff_t point_stride, ptrdiff_t input_stride,
                         double *values, double *gradients, size_t threads);
+
+/* ---- minimizing in one loop (descend.c) ---- */
+
+typedef enum {
+    FL_GOING = 0,
+    FL_GRADIENT_SMALL, /* no entry of the gradient is larger than gtol; under a projection, of what is left of the step along it */
+    FL_VALUE_STEADY,   /* the last step changed the value by ftol*max(1, |value|) or less */
+    FL_STEP_SMALL,     /* the last step changed no entry by more than xtol*max(1, |x|) */
+    FL_DIVERGED        /* the value or an entry of the gradient is not finite */
+} fl_stop;
+
+/* Moves x to the nearest point that is allowed. One context for each thread. */
+typedef void fl_projection(double *x, size_t n, void *context);
+
+/* The projection to a box; the context has its bounds, n numbers each. */
+typedef struct {
+    const double *low, *high;
+} fl_box;
+void fl_project_to_box(double *x, size_t n, void *box);
+
+/* A descent of one tensor of doubles, contiguous, which is a plan's only one. The caller fills in what comes before `value`,
+ * and leaves the rest to fl_descend_start and fl_descend. */
+typedef struct {
+    fl_objective *objective;
+    void *context;
+    size_t n;
+    fl_plan *plan;                /* of one tensor: x, whose gradient is `gradient` */
+    const fl_settings *settings;  /* with FL_IGNORE: gradients are looked at here */
+    double *x, *gradient;         /* n each */
+    double *best_x, *best_gradient;
+    double *before, *trial;       /* n each: x before the last step; scratch for projections */
+    fl_projection *project;       /* after every step; NULL: none */
+    void *project_context;
+    double gtol, ftol, xtol;      /* below 0: not asked */
+    int maximize;                 /* the greatest value is the best; the plan's group says so too */
+    double value, best;           /* at x, and the best so far: at best_x */
+    size_t n_steps, n_evaluations;
+    fl_stop stop;
+} fl_descent;
+
+/* Evaluate at x, which becomes the best point. */
+void fl_descend_start(fl_descent *d);
+
+/* Hyperparameters that change from step to step: number i of step k is table[k*n_numbers + i], and goes to hyperparameter
+ * index[i] of the plan's only group, or to its l2 if that is FL_MAX_HYPERS. */
+typedef struct {
+    size_t n_numbers;
+    const size_t *index;
+    const double *table;
+} fl_timetable;
+
+/* At most n_steps more steps, or fewer if d->stop says so: step, project, evaluate. `timetable` may be NULL.
+ * Unless `path` is NULL, x after every step whose number is a multiple of `every` is appended there. Returns how many were. The
+ * plan is entered, by whoever calls. */
+size_t fl_descend(fl_descent *d, size_t n_steps, const fl_timetable *timetable, size_t every, double *path);
+
+/* The same without a path for many descents, on at most `threads` threads; ones that have stopped are left alone. */
+void fl_descend_many(size_t n_descents, fl_descent *const *descents, size_t n_steps, const fl_timetable *timetable,
+                     size_t threads);
 
 /* ---- threads (pool.c) ---- */
 

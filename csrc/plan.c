@@ -559,6 +559,8 @@ int fl_plan_enter(fl_plan *plan)
 
 void fl_plan_leave(fl_plan *plan) { atomic_store(&plan->owner, 0); }
 
+fl_group *fl_plan_current(fl_plan *plan) { return plan->current; }
+
 fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
 {
     fl_pass pass = {

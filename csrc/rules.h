@@ -21,7 +21,7 @@
  * exact, which lets one formula serve two conventions.
  *
  * tests/replay.py reads this file as text. Inside a rule write plain assignments ended by semicolons, `real` for a local
- * variable, and SELECT instead of `?:`.
+ * variable, and SELECT instead of `?:`. TIMES(a, b) is a*b, and 0 where that is subnormal.
  *
  * Letters: p parameter, g gradient, lr learning rate, t step; m first moment, v second moment; b1 b2 b3 decays, c1 = 1 - b1
  * and so on, computed in double because 1 - 0.999f is wrong by 1.3e-5; b1t the product of the b1 of all steps, which is b1^t
@@ -31,8 +31,8 @@
 
 /* Shared by the rules that correct two moments for their bias. */
 #define BIAS_CORRECTION                          \
-    b1t = b1t*b1; c1 = 1 - b1; k1 = 1/(1 - b1t); \
-    b2t = b2t*b2; c2 = 1 - b2; k2 = 1/(1 - b2t);
+    b1t = TIMES(b1t, b1); c1 = 1 - b1; k1 = 1/(1 - b1t); \
+    b2t = TIMES(b2t, b2); c2 = 1 - b2; k2 = 1/(1 - b2t);
 
 /* ---------------------------------------------------------------- gradient descent, momentum, Nesterov */
 
@@ -183,7 +183,7 @@ FL_RULE(adamax, HYPER(lr, b1, b2, eps, eps_divisor), RUNNING(b1t), STATE(m, u), 
     START(
         b1t = 1;),
     PREPARE(
-        b1t = b1t*b1;
+        b1t = TIMES(b1t, b1);
         c1 = 1 - b1;
         a = lr/(1 - b1t);
         en = SELECT(eps_divisor, 0, eps);
@@ -201,8 +201,8 @@ FL_RULE(nadam, HYPER(lr, b1, b2, eps, wd, psi), RUNNING(mut, b2t), STATE(m, v), 
     PREPARE(
         double mu = b1*(1 - 0.5*pow(0.96, t*psi));
         double next = b1*(1 - 0.5*pow(0.96, (t + 1)*psi));
-        mut = mut*mu;
-        b2t = b2t*b2;
+        mut = TIMES(mut, mu);
+        b2t = TIMES(b2t, b2);
         c1 = 1 - b1;
         c2 = 1 - b2;
         k2 = 1/(1 - b2t);
@@ -271,7 +271,7 @@ FL_RULE(adan, HYPER(lr, b1, b2, b3, eps, wd), RUNNING(b1t, b2t, b3t), STATE(m, v
         b3t = 1;),
     PREPARE(
         BIAS_CORRECTION
-        b3t = b3t*b3;
+        b3t = TIMES(b3t, b3);
         c3 = 1 - b3;
         k3 = 1/(1 - b3t);
         first = SELECT(t > 1, 0, 1);
@@ -409,7 +409,7 @@ FL_RULE(schedule_free_adamw, HYPER(lr, b1, b2, eps, wd, warmup, r, power), RUNNI
         b2t = 1;),
     PREPARE(
         SCHEDULE_FREE_AVERAGE
-        b2t = b2t*b2;
+        b2t = TIMES(b2t, b2);
         c2 = 1 - b2;
         k2 = 1/(1 - b2t);
         a = lr*(1 - b1*(1 - ck));),

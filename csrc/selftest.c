@@ -31,6 +31,7 @@ static const fl_kernels *kernels_in_use(void);
 #define fl_plan_leave copy_plan_leave
 #define fl_plan_step copy_plan_step
 #define fl_plan_locate copy_plan_locate
+#define fl_plan_current copy_plan_current
 void fl_plan_free(fl_plan *plan);
 #define calloc rationed_calloc
 #define fl_kernels_current kernels_in_use

@@ -36,7 +36,7 @@ LISTS = ("HYPER", "RUNNING", "STATE", "DERIVED")
 IN_DOUBLE = ("START", "PREPARE", "RATIO")
 IN_LOOPS = ("MOMENTS", "DIRECTION", "UPDATE")
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d*)?|[=!<>]=|&&|\|\||[-+*/<>=]")
-FUNCTIONS = {"SELECT", "MIN", "MAX", "ABS", "SIGN", "SQRT"}
+FUNCTIONS = {"SELECT", "MIN", "MAX", "TIMES", "ABS", "SIGN", "SQRT"}
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ IN_NUMBERS = {
     "SELECT": lambda condition, a, b: np.float64(a if condition else b),
     "MIN": lambda a, b: np.float64(a if a < b else b),
     "MAX": lambda a, b: np.float64(a if a > b else b),
+    "TIMES": lambda a, b: np.float64(a * b if a * b >= np.finfo(np.float64).tiny else 0),
     "sqrt": np.sqrt,
     "pow": lambda a, b: np.float64(math.pow(a, b)),
     "exp": lambda a: np.float64(math.exp(a)),

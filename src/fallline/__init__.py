@@ -53,6 +53,10 @@ if TYPE_CHECKING:
         partial,
         vjp,
     )
+    from fallline.minimizing import minimize
+    from fallline.result import Result
+    from fallline.scipy_protocol import scipy_method
+    from fallline.starts import multistart
 
 __all__ = [
     "ADOPT",
@@ -80,6 +84,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "Result",
     "Rprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
@@ -101,11 +106,14 @@ __all__ = [
     "hessian",
     "hvp",
     "jacobian",
+    "minimize",
+    "multistart",
     "optimizers",
     "partial",
     "plot",
     "problems",
     "schedules",
+    "scipy_method",
     "set_num_threads",
     "show_config",
     "train",
@@ -131,6 +139,10 @@ _LATER = {
     "jacobian": "derivatives",
     "partial": "derivatives",
     "vjp": "derivatives",
+    "minimize": "minimizing",
+    "multistart": "starts",
+    "Result": "result",
+    "scipy_method": "scipy_protocol",
 }
 
 

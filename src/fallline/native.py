@@ -8,27 +8,42 @@ from typing import Any
 
 from fallline import _core
 
-__all__ = ["as_native"]
+__all__ = ["as_native", "as_objective"]
+
+VALUE = "double (const double *, size_t, void *)"
+VALUE_AND_GRADIENT = "double (const double *, size_t, double *, void *)"
 
 
 def as_native(owner: str, f: Any) -> _core.Native | None:
     """Return f as a native function if it is one, or None; or raise if its signature is another."""
+    address = _address(f"{owner}(f)", f, VALUE)
+    return None if address is None else _core.Native(address, f)
+
+
+def as_objective(owner: str, fun: Any) -> _core.Objective | None:
+    """Return fun as an objective if it is native or compiled, or None; or raise if its signature is another."""
+    address = fun if isinstance(fun, _core.Tape) else _address(f"{owner}(fun)", fun, VALUE_AND_GRADIENT)
+    return None if address is None else _core.Objective(address, fun)
+
+
+def _address(name: str, f: Any, signature: str) -> Any:
+    """Return where a native function is, as an int or a capsule, or None if it is not native."""
     if type(f).__name__ == "LowLevelCallable" and isinstance(f, tuple):  # scipy's, without importing it
         capsule = tuple.__getitem__(f, 0)
-        _check_signature(owner, _core.capsule_name(capsule) or "none")
-        return _core.Native(capsule, f)
+        _check_signature(name, _core.capsule_name(capsule) or "none", signature)
+        return capsule
     if type(f).__name__ == "CFunc" and hasattr(f, "ctypes"):  # numba's
-        return as_native(owner, f.ctypes)
+        return _address(name, f.ctypes, signature)
     ctypes = sys.modules.get("ctypes")  # whoever has such a function has imported it
     if ctypes is None or not isinstance(f, ctypes._CFuncPtr):
         return None
     if f._flags_ & ctypes._FUNCFLAG_PYTHONAPI:
         raise TypeError(
-            f"{owner}(f): must be callable without the GIL if it is native; got a function of ctypes.PyDLL or "
+            f"{name}: must be callable without the GIL if it is native; got a function of ctypes.PyDLL or "
             f"PYFUNCTYPE. Use ctypes.CDLL or CFUNCTYPE."
         )
-    _check_signature(owner, _ctypes_signature(f))
-    return _core.Native(ctypes.cast(f, ctypes.c_void_p).value, f)
+    _check_signature(name, _ctypes_signature(f), signature)
+    return ctypes.cast(f, ctypes.c_void_p).value
 
 
 def _ctypes_signature(f: Any) -> str:
@@ -47,12 +62,15 @@ def _ctypes_signature(f: Any) -> str:
 
 # The names that ctypes, SciPy, Numba and C give to an integer of a pointer's size.
 _SIZE = r"(s?size_t|Py_ssize_t|(unsigned)?long(long)?(int)?|ulong(long)?|u?int(p|64)(_t)?|u?intptr_t)"
-_SIGNATURE = re.compile(rf"double\((double|void)\*,{_SIZE},void\*\)")
+_PATTERNS = {
+    VALUE: re.compile(rf"double\((double|void)\*,{_SIZE},void\*\)"),
+    VALUE_AND_GRADIENT: re.compile(rf"double\((double|void)\*,{_SIZE},(double|void)\*,void\*\)"),
+}
 
 
-def _check_signature(owner: str, signature: str) -> None:
-    if not _SIGNATURE.fullmatch(re.sub(r"\bconst\b|\s|\bc_", "", signature)):
+def _check_signature(name: str, found: str, signature: str) -> None:
+    if not _PATTERNS[signature].fullmatch(re.sub(r"\bconst\b|\s|\bc_", "", found)):
         raise TypeError(
-            f'{owner}(f): must have the signature "double (const double *, size_t, void *)" if it is native; got '
-            f'"{signature}". Declare it so (for ctypes: restype and argtypes).'
+            f'{name}: must have the signature "{signature}" if it is native; got "{found}". Declare it so (for ctypes: '
+            f"restype and argtypes)."
         )

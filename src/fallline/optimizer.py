@@ -342,6 +342,20 @@ class Optimizer(Declared):
         if self._follow_options:
             self._push_options()
 
+    def _timetable(self, n_steps: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the scheduled numbers of the next steps, a row for each, and where in the rule they belong.
+
+        None if more than single numbers of one group follow schedules: then each step has to ask.
+        """
+        if self._follow_groups or self._follow_options or len(self._settings) > 1:
+            return None if self._scheduled else (np.zeros(0, np.uintp), np.zeros((0, 0)))
+        owner, t = type(self).__name__, self.steps
+        rows = [[field.scaled(owner, field.at(owner, schedule, t + k), factor)
+                 for schedule, field, _, _, factor in self._follow_numbers]
+                for k in range(n_steps if self._scheduled else 0)]  # fmt: skip
+        index = np.array([index for _, _, _, index, _ in self._follow_numbers], np.intp).astype(np.uintp)
+        return index, np.array(rows, np.float64).reshape(len(rows), len(index))
+
     def current(self, name: str, group: int = 0) -> Any:
         """Return the value of a hyperparameter that the next step will use: a schedule is evaluated.
 

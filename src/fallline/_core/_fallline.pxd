@@ -85,6 +85,7 @@ cdef extern from "fallline.h" nogil:
     fl_status fl_plan_arrange(fl_plan *plan) noexcept
     int fl_plan_enter(fl_plan *plan) noexcept
     void fl_plan_leave(fl_plan *plan) noexcept
+    fl_group *fl_plan_current(fl_plan *plan) noexcept
     fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings) noexcept
     void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count) noexcept
 
@@ -139,3 +140,46 @@ cdef extern from "fallline.h" nogil:
     fl_status fl_tape_hessian(const fl_tape *tape, const double *x, double *hessian) noexcept
     fl_status fl_tape_batch(const fl_tape *tape, size_t n_points, const char *x, ptrdiff_t point_stride,
                             ptrdiff_t input_stride, double *values, double *gradients, size_t threads) noexcept
+
+    ctypedef enum fl_stop:
+        FL_GOING
+        FL_GRADIENT_SMALL
+        FL_VALUE_STEADY
+        FL_STEP_SMALL
+        FL_DIVERGED
+
+    ctypedef void fl_projection(double *x, size_t n, void *context) noexcept
+    ctypedef struct fl_box:
+        const double *low
+        const double *high
+    void fl_project_to_box(double *x, size_t n, void *box) noexcept
+
+    ctypedef struct fl_descent:
+        fl_objective *objective
+        void *context
+        size_t n
+        fl_plan *plan
+        const fl_settings *settings
+        double *x
+        double *gradient
+        double *best_x
+        double *best_gradient
+        double *before
+        double *trial
+        fl_projection *project
+        void *project_context
+        double gtol, ftol, xtol
+        int maximize
+        double value, best
+        size_t n_steps, n_evaluations
+        fl_stop stop
+
+    ctypedef struct fl_timetable:
+        size_t n_numbers
+        const size_t *index
+        const double *table
+
+    void fl_descend_start(fl_descent *d) noexcept
+    size_t fl_descend(fl_descent *d, size_t n_steps, const fl_timetable *timetable, size_t every, double *path) noexcept
+    void fl_descend_many(size_t n_descents, fl_descent *const *descents, size_t n_steps, const fl_timetable *timetable,
+                         size_t threads) noexcept
