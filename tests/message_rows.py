@@ -33,8 +33,10 @@ def check_row(row, picture=lambda: None):
     said = message(row)
     first, _, below = said.partition("\n")
     assert fits(first, row.text), said
-    # A command to run ends without a full stop.
-    assert HOUSE_FORM.fullmatch(first + "." * first.endswith(row.text.partition("Run: ")[2] or "\0")), said
+    # A question ends with its own mark, a command to run with none.
+    command = row.text.partition("Run: ")[2]
+    sentence = first + "." if command and first.endswith(command) else re.sub(r"\?$", ".", first)
+    assert HOUSE_FORM.fullmatch(sentence), said
     assert not below or re.fullmatch(r"    .*\n +\^", below), said  # a text, and a caret below its mistake
     assert picture() == before
 

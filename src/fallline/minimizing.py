@@ -52,7 +52,7 @@ def minimize(
     callback: Callable[[Result], Any] | None = None,
     every: int = 1,
     record: str | int | None = None,
-    eps: float | None = None,
+    step: float | None = None,
     rng: Any = None,
     progress: bool = False,
     **hyperparameters: Any,
@@ -101,8 +101,9 @@ def minimize(
         See `callback`.
     record : "path" or int, optional
         Return the visited points: all of them, or those of every so many steps. The start is the first.
-    eps : float, optional
-        The step of the differences; for "spsa" the first perturbation, 0.1 by default.
+    step : float, optional
+        That of the differences, chosen by `fallline.gradient` by default; for "spsa" the first perturbation, 0.1 by
+        default.
     rng : None, int or numpy.random.Generator
         Of "spsa" and "hiker".
     progress : bool
@@ -168,7 +169,7 @@ def minimize(
             values = Oracle("minimize", _callable(fun), True, args, x.shape)
             generator = default_rng("minimize", rng)
             return _hike(values, x, region, watch, maximize, generator, _hiker_length(hyperparameters))
-        objective, oracle = _objective(fun, jac, args, x, region, eps, rng, maximize)
+        objective, oracle = _objective(fun, jac, args, x, region, step, rng, maximize)
         optimizer = build_optimizer("minimize", method, x, maximize, hyperparameters)
         return _descend(objective, oracle, optimizer, x, region, watch, maximize)
 
@@ -256,12 +257,13 @@ def _callable(fun: Any) -> Callable[..., Any]:
 
 
 def _objective(
-    fun: Any, jac: Any, args: tuple[Any, ...], x: Array, region: Region, eps: float | None, rng: Any, maximize: bool
+    fun: Any, jac: Any, args: tuple[Any, ...], x: Array, region: Region, step: float | None, rng: Any, maximize: bool
 ) -> tuple[_core.Objective, Oracle | SPSA | None]:
     """Return what the native loop calls, and the Python behind it, if there is some."""
     native = as_objective("minimize", fun)
     if native is not None and jac in (None, True):
         _check_native(fun, args, x)
+        _check_step(jac, step)
         return native, None
     if native is not None and not isinstance(fun, _core.Tape):
         raise TypeError(f"minimize(jac): must be left out with a native function; got {jac!r}. It fills the gradient.")
@@ -272,12 +274,25 @@ def _objective(
         raise ValueError(
             f'minimize(jac): must be a function, True, "2-point", "3-point", "cs" or "spsa"; got {jac!r}. {cure}'
         )
-    oracle = Oracle("minimize", _callable(fun), jac, args, x.shape, region.box, eps)
+    _check_step(jac, step)
+    oracle = Oracle("minimize", _callable(fun), jac, args, x.shape, region.box, step)
     if jac != "spsa":
         return _core.Objective(oracle, None), oracle
     project = None if region.is_everywhere else region.project
-    spsa = SPSA(oracle.value, _SPSA_STEP if eps is None else eps, default_rng("minimize", rng), maximize, project)
+    spsa = SPSA(oracle.value, _SPSA_STEP if step is None else step, default_rng("minimize", rng), maximize, project)
     return _core.Objective(spsa, None), spsa
+
+
+def _check_step(jac: Any, step: Any) -> None:
+    if step is None:
+        return
+    if jac not in ("2-point", "3-point", "spsa"):
+        raise ValueError(
+            f'minimize(step): must be left out unless jac is "2-point", "3-point" or "spsa"; got {step!r}. '
+            "It is that of the differences."
+        )
+    if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf:
+        raise ValueError(f"minimize(step): must be a finite number > 0; got {step!r}. Leave it out for the default.")
 
 
 def _check_native(fun: Any, args: tuple[Any, ...], x: Array) -> None:

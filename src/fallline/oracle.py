@@ -37,8 +37,8 @@ class Oracle:
         x's.
     bounds : (low, high) or None
         Flat; differences stay inside.
-    eps : float or None
-        The step of the differences.
+    step : float or None
+        That of the differences.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Oracle:
         args: tuple[Any, ...],
         shape: tuple[int, ...],
         bounds: tuple[Array, Array] | None = None,
-        eps: float | None = None,
+        step: float | None = None,
     ) -> None:
-        self.owner, self.fun, self.jac, self.args, self.shape, self.eps = owner, fun, jac, args, shape, eps
+        self.owner, self.fun, self.jac, self.args, self.shape, self.step = owner, fun, jac, args, shape, step
         self.bounds = None if bounds is None else (bounds[0].reshape(shape), bounds[1].reshape(shape))
         self.nfev = self.njev = 0
 
@@ -103,6 +103,6 @@ class Oracle:
             return self.fun(x, *self.args)
 
         options = DIFFERENCES[self.jac] | ({} if self.bounds is None else {"bounds": self.bounds})
-        if self.eps is not None:
-            options["step"] = self.eps
+        if self.step is not None:
+            options["step"] = self.step
         return np.asarray(difference_gradient(counted, x, **options), dtype=np.float64).reshape(-1)

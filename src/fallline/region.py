@@ -78,8 +78,7 @@ def _box(owner: str, x: Array, bounds: Any) -> tuple[Array, Array]:
         low, high = _ends(owner, x, bounds)
     try:
         low, high = (
-            np.ascontiguousarray(np.broadcast_to(np.asarray(end, dtype=np.float64), x.shape)).reshape(-1)
-            for end in (low, high)
+            np.array(np.broadcast_to(np.asarray(end, dtype=np.float64), x.shape)).reshape(-1) for end in (low, high)
         )
     except ValueError:
         raise ValueError(

@@ -11,7 +11,7 @@ from fallline.result import Result
 
 __all__ = ["scipy_method"]
 
-_OPTIONS = ("maxiter", "gtol", "ftol", "xtol", "maxtime", "record", "every", "eps", "rng", "projection")
+_OPTIONS = ("maxiter", "gtol", "ftol", "xtol", "maxtime", "record", "every", "step", "rng", "projection")
 
 
 def scipy_method(method: str = "adam", **hyperparameters: Any) -> Callable[..., Any]:
@@ -28,7 +28,7 @@ def scipy_method(method: str = "adam", **hyperparameters: Any) -> Callable[..., 
     -------
     callable
         Honours SciPy's fun, x0, args, jac, bounds, callback and tol; its options are `maxiter`, `gtol`, `ftol`, `xtol`,
-        `maxtime`, `eps`, `rng`, `record`, `every`, `projection` and `disp`. tol stands for gtol. Returns an
+        `maxtime`, `step`, `rng`, `record`, `every`, `projection` and `disp`. tol stands for gtol. Returns an
         `OptimizeResult`. Constraints are refused.
 
     Notes
