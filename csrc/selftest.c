@@ -841,6 +841,84 @@ static void test_tape(void)
     fl_tape_free(NULL);
 }
 
+/* ---- minimizing ---- */
+
+static double bowl(const double *x, size_t n, double *gradient, void *context)
+{
+    double sum = 0;
+    const double scale = *(const double *)context;
+    for (size_t i = 0; i < n; i++) {
+        sum += scale*(x[i] - 3)*(x[i] - 3);
+        gradient[i] = 2*scale*(x[i] - 3);
+    }
+    return sum;
+}
+
+/* Gradient descent by hand, with exact numbers: x - 3 halves at every step of lr 1/4. */
+static void test_descent(void)
+{
+    enum { N = 2, MANY = 5 };
+    size_t sgd = 0;
+    while (strcmp(fl_rule(sgd)->name, "sgd") != 0)
+        sgd++;
+    double x[MANY][N], memory[MANY][5*N], running[MANY][FL_MAX_RUNNING] = {{0}}, path[3*N], scale = 1, states[FL_MAX_STATES];
+    const double low[N] = {-1, 4}, high[N] = {100, 100};
+    fl_box box = {low, high};
+    fl_descent descents[MANY], *all[MANY];
+    fl_plan *own[MANY];
+    const fl_settings settings = {.scale = 1, .clip_value = HUGE_VAL, .clip_norm = HUGE_VAL, .nonfinite = FL_IGNORE, .threads = 1};
+    for (size_t i = 0; i < MANY; i++) {
+        double *m = memory[i];
+        x[i][0] = 11;
+        x[i][1] = 19;
+        own[i] = fl_plan_new(sgd, 1, 1);
+        *fl_plan_tensors(own[i]) = (fl_tensor){.param = (char *)x[i], .grad = (const char *)m, .running = running[i], .size = N,
+                                              .param_format = FL_FLOAT64, .grad_format = FL_FLOAT64};
+        fl_plan_groups(own[i])->hypers[0] = 0.25;
+        fl_rule_start(sgd, fl_plan_groups(own[i])->hypers, running[i], states);
+        expect(fl_plan_arrange(own[i]) == FL_OK && fl_plan_enter(own[i]) == 0, "fl_plan_enter: must be taken");
+        descents[i] = (fl_descent){.objective = bowl, .context = &scale, .n = N, .plan = own[i], .settings = &settings, .x = x[i],
+                                   .gradient = m, .best_x = m + N, .best_gradient = m + 2*N, .before = m + 3*N, .trial = m + 4*N,
+                                   .gtol = -1, .ftol = -1, .xtol = -1};
+        all[i] = &descents[i];
+    }
+    fl_descent *d = all[0];
+    fl_descend_start(d);
+    expect(d->value == 320 && d->best == 320 && d->n_evaluations == 1, "fl_descend_start: %g", d->value);
+    expect(fl_descend(d, 3, NULL, 2, path) == 1 && path[0] == 5 && path[1] == 7, "fl_descend: path %g %g", path[0], path[1]);
+    expect(x[0][0] == 4 && x[0][1] == 5 && d->best == 5 && d->n_steps == 3 && d->best_x[1] == 5, "fl_descend: %g %g", x[0][0], x[0][1]);
+    const size_t index[1] = {0};
+    const double table[2] = {0.5, 0.25};
+    const fl_timetable timetable = {1, index, table};
+    fl_descend(d, 1, &timetable, 1, NULL); /* lr 1/2 leads to the minimum */
+    expect(x[0][0] == 3 && x[0][1] == 3 && d->value == 0, "fl_timetable: %g %g", x[0][0], x[0][1]);
+    d->gtol = 0;
+    fl_descend(d, 5, NULL, 1, NULL);
+    expect(d->stop == FL_GRADIENT_SMALL && d->n_steps == 5, "fl_descend: must stop; %zu steps", d->n_steps);
+    d = all[1];
+    d->project = fl_project_to_box;
+    d->project_context = &box;
+    d->gtol = 1e-9;
+    fl_descend_start(d);
+    fl_descend(d, 1000, NULL, 1, NULL);
+    expect(d->stop == FL_GRADIENT_SMALL && x[1][1] == 4 && fabs(x[1][0] - 3) < 1e-8, "fl_project_to_box: %g %g", x[1][0], x[1][1]);
+    d = all[2];
+    d->maximize = 1;
+    fl_plan_current(own[2])->maximize = 1;
+    fl_descend_start(d);
+    fl_descend(d, 100000, NULL, 1, NULL);
+    expect(d->stop == FL_DIVERGED && isfinite(d->best) && d->best > 1e300, "maximize: %g", d->best);
+    for (size_t i = 3; i < MANY; i++)
+        fl_descend_start(all[i]);
+    fl_descend_many(MANY, all, 40, NULL, 3);
+    for (size_t i = 3; i < MANY; i++)
+        expect(x[i][0] == 3 + ldexp(8, -40) && x[i][1] == 3 + ldexp(16, -40), "fl_descend_many: %g %g", x[i][0], x[i][1]);
+    for (size_t i = 0; i < MANY; i++) {
+        fl_plan_leave(own[i]);
+        fl_plan_free(own[i]);
+    }
+}
+
 int main(int n_arguments, char **arguments)
 {
     if (n_arguments > 1 && strcmp(arguments[1], "--wrong-rule") == 0)
@@ -859,6 +937,7 @@ int main(int n_arguments, char **arguments)
     test_evaluation();
     test_axes();
     test_tape();
+    test_descent();
     for (size_t i = 0; i < fl_rule_count(); i += every)
         for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
             test_rule((setup){.rule = i, .format = format});

@@ -358,7 +358,12 @@ starts(
     "(lr): must be one number, or one for each of 1 starts; got shape (2,). Repeat it.",
     lr=[0.1, 0.2],
 )
-starts("starts-lr", ValueError, "(lr): must be > 0; got 0.0. ...", lr=[0.0])
+starts(
+    "starts-lr",
+    ValueError,
+    "(lr): must be finite and > 0; got 0.0 for start 0. Leave such ones out.",
+    lr=[0.0],
+)
 starts("starts-threads", ValueError, "(threads): must be between 1 and 256; got 0. ...", threads=0)
 starts("starts-method", ValueError, "(method): must be one of sgd, ...", method="x")
 starts(

@@ -23,12 +23,13 @@ from fallline.oracle import DIFFERENCES, Oracle
 from fallline.region import Region
 from fallline.result import STATUSES, Result
 
-__all__ = ["Settings", "build_optimizer", "check_start", "minimize", "outcome"]
+__all__ = ["NO_SCHEDULE", "Settings", "build_optimizer", "check_start", "minimize", "outcome"]
 
 Array = npt.NDArray[np.float64]
 
 _FIRST_CHUNK = 256  # steps, before it is known how long they take
 _CHUNK_SECONDS = 0.01  # between looks at the clock, at Ctrl-C and at the bar
+NO_SCHEDULE = np.zeros(0, np.uintp), np.zeros((0, 0))
 _SPSA_STEP = 0.1
 _HIKER_LENGTH = 0.1
 _HIKER_XTOL = 1e-8
@@ -451,7 +452,7 @@ def advance(optimizer: Optimizer, descent: _core.Descent, n_steps: int, stride: 
     timetable = optimizer._timetable(n_steps)
     if timetable is None:
         optimizer._follow_schedules()
-        n_steps, timetable = 1, (np.zeros(0, np.uintp), np.zeros((0, 0)))
+        n_steps, timetable = 1, NO_SCHEDULE
     index, table = timetable
     return descent.advance(n_steps, index, table, stride)
 

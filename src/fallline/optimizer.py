@@ -286,11 +286,11 @@ class Optimizer(Declared):
         settings = self._settings[group]
         self._plan.set_group(group, hypers, l2, settings["maximize"], settings["frozen"])
 
-    def _push_options(self) -> None:
+    def _push_options(self, plan: _core.Plan | None = None) -> None:
         owner, t = type(self).__name__, self.steps
         value = {name: f.at(owner, self._common[name], t) for name, f in self._fields.items()
                  if isinstance(f, Hyper) and not f.in_groups}  # fmt: skip
-        self._plan.set_options(
+        (plan or self._plan).set_options(
             value["grad_scale"], value["clip_value"], value["clip_norm"], value["ema"],
             self._common["rng"], self._common["nonfinite"], self._common["threads"] or 0,
         )  # fmt: skip
@@ -342,14 +342,30 @@ class Optimizer(Declared):
         if self._follow_options:
             self._push_options()
 
-    def _timetable(self, n_steps: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the scheduled numbers of the next steps, a row for each, and where in the rule they belong.
+    def _replica(self, x: np.ndarray, lr: float | None) -> _core.Plan:
+        """Return a plan that steps x from the beginning as this optimizer would its one array, which is alike."""
+        info, settings = _RULES[self._built], self._settings[0]
+        hypers, l2 = self._numbers(0, 0)
+        if lr is not None:
+            hypers[info["hypers"].index("lr")] = lr
+        running, initial = _core.start_values(self._built, hypers)
+        counters, states = np.array(running), [np.full(x.size, value) for value in initial]
+        average = np.empty(x.size) if self._averages else None
+        plan = _core.Plan(self._built, ["0"], trees.numbered(x)[0], 1)
+        plan.place(0, x, 0, states, counters, average=average)
+        plan.arrange([counters, *states, *([] if average is None else [average])])
+        plan.set_group(0, hypers, l2, settings["maximize"], False)
+        self._push_options(plan)
+        return plan
+
+    def _timetable(self, n_steps: int, t: int | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the scheduled numbers of the steps from t on, a row for each, and where in the rule they belong.
 
         None if more than single numbers of one group follow schedules: then each step has to ask.
         """
         if self._follow_groups or self._follow_options or len(self._settings) > 1:
-            return None if self._scheduled else (np.zeros(0, np.uintp), np.zeros((0, 0)))
-        owner, t = type(self).__name__, self.steps
+            return None
+        owner, t = type(self).__name__, self.steps if t is None else t
         rows = [[field.scaled(owner, field.at(owner, schedule, t + k), factor)
                  for schedule, field, _, _, factor in self._follow_numbers]
                 for k in range(n_steps if self._scheduled else 0)]  # fmt: skip

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.minimizing import Settings, build_optimizer, check_start, minimize, outcome
+from fallline.minimizing import NO_SCHEDULE, Settings, build_optimizer, check_start, minimize, outcome
 from fallline.native import as_objective
+from fallline.optimizer import Optimizer
 from fallline.region import Region
 from fallline.result import Result
 from fallline.runtime import check_threads
@@ -82,21 +83,24 @@ def multistart(
     rates = _check_rates(lr, len(starts))
     stops = Settings("multistart", maxiter, gtol, ftol, xtol)
     threads = _core.default_threads() if threads is None else check_threads("multistart(threads)", threads)
-    if as_objective("multistart", fun) is None:
-        found = [
-            minimize(
-                fun, x, method=method, bounds=bounds, maxiter=maxiter, gtol=gtol, ftol=ftol, xtol=xtol,
-                maximize=maximize, **({} if rate is None else {"lr": rate}), **hyperparameters,
-            )
-            for x, rate in zip(starts, rates, strict=True)
-        ]  # fmt: skip
-        return _stacked(starts, found)
     if isinstance(fun, _core.Tape) and starts.shape[1] != len(fun.variables):
         raise ValueError(
             f"multistart(X0): must have shape (starts, {len(fun.variables)}), for {', '.join(fun.variables)}; got "
             f"shape {starts.shape}. Pass one start in a row."
         )
-    return _in_parallel(fun, starts, rates, method, bounds, stops, maximize, threads, hyperparameters)
+    if as_objective("multistart", fun) is not None and method != "hiker":
+        own = hyperparameters if rates[0] is None else hyperparameters | {"lr": rates[0]}
+        template = build_optimizer("multistart", method, starts[0].copy(), maximize, own)
+        if template._timetable(0) is not None:  # else each step has to ask the schedules
+            return _in_parallel(fun, starts, rates, template, bounds, stops, maximize, threads)
+    found = [
+        minimize(
+            fun, x, method=method, bounds=bounds, maxiter=maxiter, gtol=gtol, ftol=ftol, xtol=xtol, maximize=maximize,
+            **({} if rate is None else {"lr": rate}), **hyperparameters,
+        )
+        for x, rate in zip(starts, rates, strict=True)
+    ]  # fmt: skip
+    return _stacked(starts, found)
 
 
 def _check_starts(X0: Any) -> Array:
@@ -116,6 +120,8 @@ def _check_rates(lr: Any, n: int) -> list[Any]:
         raise ValueError(
             f"multistart(lr): must be one number, or one for each of {n} starts; got shape {rates.shape}. Repeat it."
         )
+    for i in np.flatnonzero(~((rates > 0) & np.isfinite(rates)))[:1]:
+        raise ValueError(f"multistart(lr): must be finite and > 0; got {rates[i]} for start {i}. Leave such ones out.")
     return [float(rate) for rate in rates]
 
 
@@ -123,48 +129,39 @@ def _in_parallel(
     fun: Any,
     starts: Array,
     rates: list[Any],
-    method: str,
+    template: Optimizer,
     bounds: Any,
     stops: Settings,
     maximize: bool,
     threads: int,
-    hyperparameters: dict[str, Any],
 ) -> Result:
-    points = starts.copy()
-    optimizers, descents = [], []
-    for x, rate in zip(points, rates, strict=True):
-        region = Region("multistart", x, bounds, None)
-        own = hyperparameters if rate is None else hyperparameters | {"lr": rate}
-        optimizer = build_optimizer("multistart", method, x, maximize, own)
-        objective = as_objective("multistart", fun)
+    """Advance all descents in rounds; `template` is the optimizer at the first start."""
+    descents = []
+    for x, rate in zip(starts.copy(), rates, strict=True):
+        region, objective = Region("multistart", x, bounds, None), as_objective("multistart", fun)
         assert objective is not None
-        descent = _core.Descent(optimizer._plan, objective, region.native, *stops.tolerances, maximize)
+        plan = template._replica(x, rate if isinstance(rate, float) else None)
+        descent = _core.Descent(plan, objective, region.native, *stops.tolerances, maximize)
         descent.start()
-        optimizers.append(optimizer)
         descents.append(descent)
     values = [descent.value for descent in descents]
-    done = 0
-    while done < stops.maxiter and any(descent.stop == "going" for descent in descents):
+    for done in range(0, stops.maxiter, _ROUND):
+        going = [descent for descent in descents if descent.stop == "going"]
+        if not going:
+            break
         steps = min(_ROUND, stops.maxiter - done)
-        going = [i for i, descent in enumerate(descents) if descent.stop == "going"]
-        timetable = optimizers[going[0]]._timetable(steps)  # a schedule is the same for all that still go
-        if timetable is None:
-            steps, timetable = 1, (np.zeros(0, np.uintp), np.zeros((0, 0)))
-            for i in going:
-                optimizers[i]._follow_schedules()
-        index, table = timetable
-        _core.advance_all([descents[i] for i in going], steps, index, table, threads)
-        done += steps
-    reasons = ["maxiter" if descent.stop == "going" else descent.stop for descent in descents]
-    found = [
-        Result(
-            x=descent.best_x, fun=descent.best, jac=descent.best_gradient,
-            **outcome(reason, descent.n_steps, value, descent.best),
-            nit=descent.n_steps, nfev=descent.n_evaluations, njev=descent.n_evaluations,
-        )
-        for descent, reason, value in zip(descents, reasons, values, strict=True)
-    ]  # fmt: skip
-    return _stacked(starts, found)
+        index, table = template._timetable(steps, done) or NO_SCHEDULE
+        _core.advance_all(going, steps, index, table, threads)
+    return _stacked(starts, [_result(*one) for one in zip(descents, values, strict=True)])
+
+
+def _result(descent: _core.Descent, start: float) -> Result:
+    reason = "maxiter" if descent.stop == "going" else descent.stop
+    return Result(
+        x=descent.best_x, fun=descent.best, jac=descent.best_gradient,
+        **outcome(reason, descent.n_steps, start, descent.best),
+        nit=descent.n_steps, nfev=descent.n_evaluations, njev=descent.n_evaluations,
+    )  # fmt: skip
 
 
 def _stacked(starts: Array, found: list[Result]) -> Result:
