@@ -10,6 +10,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from correct import POLYNOMIALS
 from fallline import plot, problems
 
 mpl.use("Agg")
@@ -89,7 +90,16 @@ def test_descent_shows_the_bounds(ax, bounds):
     assert (ax.get_xlim(), ax.get_ylim()) == (bounds or problems.beale.bounds)
 
 
-@pytest.mark.parametrize("name", problems.names())
+@pytest.mark.parametrize("name", [name for name in problems.names() if problems.get(name).dimensions == 2])
+def test_every_surface_can_be_drawn(ax, name):
+    problem = problems.get(name)
+    plot.descent(problem, {"path": [problem.start]}, ax)
+    levels = ax.collections[-1].levels
+    assert np.isfinite(levels).all()
+    assert (np.diff(levels) > 0).all()
+
+
+@pytest.mark.parametrize("name", POLYNOMIALS)
 def test_contours_grow_by_one_factor_and_reach_the_top(ax, name):
     problem = problems.get(name)
     plot.descent(problem, {"path": [problem.start]}, ax)
@@ -238,6 +248,11 @@ def test_names_are_moved_as_little_as_possible():
             r"background\[0\]: must have a positive",
         ),
         (lambda ax: plot.losses({"a": [1]}, 3), TypeError, r"losses: ax must be a matplotlib Axes; got int\."),
+        (
+            lambda ax: plot.descent(problems.get("wood"), PATHS, ax),
+            ValueError,
+            r"descent: problem must have 2 variables to be drawn; got wood with 4\. Choose another\.",
+        ),
         (lambda ax: plot.descent("beale", PATHS, ax), TypeError, r"descent: problem must be a Problem; got str\."),
         (lambda ax: plot.descent(problems.beale, [], ax), TypeError, r"paths: must be a mapping of names; got list\."),
         (

@@ -144,7 +144,7 @@ def descent(
     TypeError
         If `problem` is no Problem, `paths` no mapping, or `ax` no Axes.
     ValueError
-        If a path does not have shape (steps + 1, 2).
+        If a path does not have shape (steps + 1, 2), or the problem not 2 variables.
     ModuleNotFoundError
         If matplotlib is missing.
 
@@ -162,8 +162,13 @@ def descent(
         raise TypeError(
             f"descent: problem must be a Problem; got {type(problem).__name__}. Take one from fallline.problems."
         )
+    if problem.dimensions != 2:
+        raise ValueError(
+            f"descent: problem must have 2 variables to be drawn; got {problem.name} with {problem.dimensions}. "
+            "Choose another."
+        )
     points = {name: _path(f"paths[{name!r}]", path) for name, path in _mapping("paths", paths).items()}
-    x_range, y_range = bounds or problem.bounds
+    x_range, y_range = bounds or (problem.bounds[0], problem.bounds[1])
     _contours(ax, problem, x_range, y_range)
     for style, (name, path) in zip(_styles(), points.items(), strict=False):
         style["markersize"] = 0.55 * style.get("markersize", _rc("lines.markersize"))
