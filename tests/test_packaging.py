@@ -98,7 +98,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     source = ROOT / "src"
     expected = {str(path.relative_to(source)) for path in source.glob("fallline/**/*.py")}
     expected |= {str(path.relative_to(source)) for path in source.glob("fallline/*.pyi")}
-    expected |= {"fallline/py.typed", "fallline/_core.so"}
+    expected |= {"fallline/py.typed", "fallline/page.html", "fallline/_core.so"}
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert sorted(re.sub(r"_core\.[\w-]+\.so$", "_core.so", name) for name in names) == sorted(expected)

@@ -335,7 +335,7 @@ IDLE = {
         "PREPARE: ck = SELECT([sum] > 0, weight",
         "PREPARE: weight/sum, [0]); first = S",
         "PREPARE:  SELECT(t > [1], 0, 1); b2t",
-        "PREPARE: T(t > 1, 0, [1]); b2t = b2t",
+        "PREPARE: T(t > 1, 0, [1]); b2t = TIM",
     },
 }
 

@@ -77,7 +77,8 @@ class Expr:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: must not be set, for expressions do not change; got {value!r}. Make a new one.")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name}: must not be deleted, for expressions do not change; got a del. Make a new one.")
 
     # ---- what it is ----
 
