@@ -1,4 +1,4 @@
-"""Derivatives by rule against SymPy and 40-digit arithmetic, on expressions that hypothesis makes.
+"""Derivatives by rule against SymPy and 90-digit arithmetic, on expressions that hypothesis makes.
 
 `make derivations` takes thousands of them, the suite a sample.
 """
@@ -64,7 +64,7 @@ class Undefined(Exception):
 
 
 def mp_value(expr, **point):
-    """Evaluate in 40 digits, by code that shares nothing with the package's."""
+    """Evaluate in 90 digits, by code that shares nothing with the package's."""
     made = {}
     for node in postorder(expr):
         args = [made[id(arg)] for arg in node.args]
@@ -80,7 +80,7 @@ def mp_value(expr, **point):
             except (ZeroDivisionError, ValueError, OverflowError) as error:
                 raise Undefined from error
         value = made[id(node)]
-        if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value) or abs(value) > 1e12:
+        if isinstance(value, mpmath.mpc) or not mpmath.isfinite(value):
             raise Undefined
     return made[id(expr)]
 
@@ -102,11 +102,15 @@ def texts(functions=(*SMOOTH, *ONE_SIDED)):
     return st.recursive(leaves, extend, max_leaves=7)
 
 
+def heaviside(u, *_):
+    return mpmath.mpf((u > 0) + (u >= 0)) / 2
+
+
 def compared_at(text, ours, theirs):
     """Compare an expression of ours with one of SymPy's at points where both are defined; return at how many."""
     compared = 0
-    evaluate = sympy.lambdify((X, Y), theirs, modules=["mpmath", {"Heaviside": lambda u, *_: mpmath.mpf(u > 0)}])
-    with mpmath.workdps(40):
+    evaluate = sympy.lambdify((X, Y), theirs, modules=["mpmath", {"Heaviside": heaviside}])
+    with mpmath.workdps(90):
         for x, y in (("0.37", "1.21"), ("1.9", "0.63"), ("0.83", "2.4")):
             point = {"x": mpmath.mpf(x), "y": mpmath.mpf(y)}
             try:
@@ -154,8 +158,10 @@ def test_second_and_mixed_derivatives_against_sympy(text):
     hypothesis.assume(expr.variables == ("x", "y"))
     theirs = in_sympy(text)
     hypothesis.assume(not theirs.has(sympy.zoo, sympy.nan, sympy.I))
-    compared_at(text, calculus.differentiate(expr, "x", "y"), sympy.diff(theirs, X, Y))
-    compared_at(text, calculus.hessian(expr)[1][1], sympy.diff(theirs, Y, Y))
+    mixed, second = sympy.diff(theirs, X, Y), sympy.diff(theirs, Y, Y)
+    hypothesis.assume(not (mixed.has(sympy.DiracDelta) or second.has(sympy.DiracDelta)))
+    compared_at(text, calculus.differentiate(expr, "x", "y"), mixed)
+    compared_at(text, calculus.hessian(expr)[1][1], second)
 
 
 @sample
@@ -177,7 +183,7 @@ def test_every_step_and_every_line_is_an_equality(text):
 def test_simplifying_changes_no_value(text):
     expr = parsed(text)
     simple = calculus.simplify(expr)
-    with mpmath.workdps(40):
+    with mpmath.workdps(90):
         for x, y in (("0.37", "1.21"), ("1.9", "0.63"), ("-0.8", "0.4")):
             point = {"x": mpmath.mpf(x), "y": mpmath.mpf(y)}
             try:
@@ -206,10 +212,10 @@ def test_exchange_with_sympy_keeps_the_value(text):
         theirs = calculus.to_sympy(expr)
     except ZeroDivisionError:
         return
-    if theirs.has(sympy.zoo, sympy.nan, sympy.I, sympy.oo):
-        return
+    if theirs.has(sympy.zoo, sympy.nan, sympy.I, sympy.oo, sympy.re, sympy.im, sympy.arg):
+        return  # SymPy does not take its symbols for real
     again = calculus.from_sympy(theirs)
-    with mpmath.workdps(40):
+    with mpmath.workdps(90):
         point = {"x": mpmath.mpf("0.37"), "y": mpmath.mpf("1.21")}
         try:
             before, after = mp_value(expr, **point), mp_value(again, **point)
@@ -223,7 +229,9 @@ def test_exchange_with_sympy_keeps_the_value(text):
 def test_a_right_derivation_is_marked_right(text):
     expr = parsed(text)
     hypothesis.assume("x" in expr.variables)
+    at = {name: np.array([0.3, 0.9, 2.7]) for name in expr.variables}
     derivation = calculus.explain(expr, "x")
+    hypothesis.assume(np.isfinite(expr(**at)).any())
     marking = calculus.check_steps(expr, "x", [line.expr.text for line in derivation.lines])
     assert marking.first_wrong is None, str(marking)
 
@@ -273,7 +281,7 @@ def test_rules_by_their_statements(rule):
     expr = calculus.parse(text)
     assert derive(expr, "x").rule == rule
     found = calculus.differentiate(expr, "x")
-    with mpmath.workdps(40):
+    with mpmath.workdps(90):
         for x in ("0.3", "0.71"):
             ours, truth = (mp_value(one, x=mpmath.mpf(x)) for one in (found, calculus.parse(derivative)))
             assert abs(ours - truth) <= 1e-30 * max(1, abs(truth))

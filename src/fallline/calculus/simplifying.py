@@ -163,7 +163,8 @@ class _Simplifier:
             return self.written(self.raised(self.term(base), value[0].numerator))
         if _is_number(base, 1):
             return base
-        return self.written(_Term(1, False, {base: value[0]}))
+        root = _square_root(base) if value[0] == _HALF and isinstance(base, Number) else None
+        return self.written(_Term(1, False, {base: value[0]})) if root is None else root
 
     def term(self, expr: Expr) -> _Term:
         """Return a simplified expression as a product."""
@@ -206,6 +207,9 @@ class _Simplifier:
         below: list[Expr] = []
         for base in sorted(powers, key=self.place):
             exponent = powers[base]
+            if exponent < 0 and _is_number(base, 0):  # defined nowhere: it stays a power, for text has no 1/0
+                above.append(Operation("pow", (base, Number(Fraction(exponent)))))
+                continue
             (above if exponent > 0 else below).append(_written_power(base, exponent if exponent > 0 else -exponent))
         return above, below
 
