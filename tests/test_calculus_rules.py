@@ -299,6 +299,15 @@ def test_conventions_at_kinks(text, at, value):
     assert float(derivative(**dict.fromkeys(derivative.variables, at))) == value
 
 
+def test_values_that_overflow_are_no_warning():
+    assert calculus.check_steps("exp(5**x)", "x", "exp(5^x)*5^x*ln(5)").passed
+
+
+def test_a_square_is_not_linear():
+    assert calculus.differentiate("x + y*y", "y") == calculus.parse("2*y")
+    assert calculus.differentiate("y*y + 3", "y") == calculus.parse("2*y")
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [

@@ -210,7 +210,8 @@ class _Points:
         both = np.isfinite(a) & np.isfinite(b)
         if both.sum() < min(_ENOUGH, max(1, np.isfinite(b).sum())):
             return False
-        return bool(np.all(np.abs(a - b)[both] <= _AGREE * np.maximum(np.abs(a), np.abs(b))[both] + 1e-13))
+        a, b = a[both], b[both]
+        return bool(np.all(np.abs(a - b) <= _AGREE * np.maximum(np.abs(a), np.abs(b)) + 1e-13))
 
 
 # ---- what went wrong ----

@@ -338,10 +338,14 @@ def _leaf(rule: str, value: int, bindings: dict[str, Expr], domain: Domain = (""
 
 
 def _slope(line: Expr, name: str) -> Expr | None:
-    """Return m if it is m·x, or x, for a number or a letter m."""
-    if isinstance(line, Symbol):
-        return Number(Fraction(1)) if line.name == name else None
-    if line.op == "mul" and isinstance(line.args[1], Symbol) and line.args[1].name == name and not line.args[0].args:
+    """Return m if it is m·x, or x, for a number or another letter m."""
+
+    def is_x(expr: Expr) -> bool:
+        return isinstance(expr, Symbol) and expr.name == name
+
+    if is_x(line):
+        return Number(Fraction(1))
+    if line.op == "mul" and is_x(line.args[1]) and not line.args[0].args and not is_x(line.args[0]):
         return line.args[0]
     return None
 
