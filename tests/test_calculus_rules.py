@@ -231,7 +231,8 @@ def test_a_right_derivation_is_marked_right(text):
     hypothesis.assume("x" in expr.variables)
     at = {name: np.array([0.3, 0.9, 2.7]) for name in expr.variables}
     derivation = calculus.explain(expr, "x")
-    hypothesis.assume(np.isfinite(expr(**at)).any())
+    slope = derivation.step.result  # not simplified: x - x below a root makes it NaN everywhere
+    hypothesis.assume(np.isfinite(slope(**{name: at[name] for name in slope.variables})).any())
     marking = calculus.check_steps(expr, "x", [line.expr.text for line in derivation.lines])
     assert marking.first_wrong is None, str(marking)
 

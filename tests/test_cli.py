@@ -50,6 +50,7 @@ def fake_demo(monkeypatch):
         "interrupted": False,
         "results": [fake_result(), fake_result(optimizer="Adam", batch_size=32, decay="cosine", loss=None)],
         "pictures": {"losses": "somewhere/losses.png"},
+        "page": "somewhere/race.html",
         "seconds": 1.5,
     }
     asked = []
@@ -99,6 +100,7 @@ def test_a_stream_that_cannot_show_a_character_shows_a_question_mark(tmp_path):
                 "epochs": 1,
                 "results": [fake_result()],
                 "pictures": {},
+                "page": "race.html",
                 "seconds": 1,
                 "interrupted": False,
             }

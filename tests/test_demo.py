@@ -216,6 +216,7 @@ def test_small_run_draws_pictures(small_run):
 
     pictures = json.loads(small_run.stdout)["pictures"]
     assert set(pictures) == {"losses", "descent"}
+    assert Path(json.loads(small_run.stdout)["page"]).read_text(encoding="utf-8").startswith("<!doctype html>")
     for path in pictures.values():
         assert Path(path).is_absolute()
         assert Path(path).read_bytes().startswith(b"\x89PNG\r\n\x1a\n")

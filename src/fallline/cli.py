@@ -12,29 +12,30 @@ import math
 import os
 import platform
 import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 import fallline
-from fallline import demo
+from fallline import demo, subcommands
+from fallline.answer import Answer, table, words, wrap
 
 __all__ = ["main"]
 
 _EPILOG = """\
 examples:
   fallline demo                         train digits with every optimizer, draw pictures
-  fallline demo --output /tmp/pictures  put the pictures there
+  fallline explain "x*sin(x**2)"        derive by rule, step by step
+  fallline check model:loss model:grad --at weights.npz
+  fallline minimize rosenbrock --lr 0.01
+  fallline race beale --html race.html  all optimizers from one start, as a page to play
   fallline optimizers                   list optimizers with their defaults
   fallline info --json                  describe this installation, for scripts
 
-exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted by Ctrl-C
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 undecided, 130 interrupted by Ctrl-C
 """
 
 _DEMO = """\
@@ -54,15 +55,6 @@ Ctrl-C ends the training and keeps what was done.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Hold what a subcommand has to say: data for ``--json``, text without, and the exit code."""
-
-    data: Any
-    text: str
-    code: int = 0
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -74,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 failed, 130 interrupted, 141 if the reader of our output has gone. (Wrong usage exits
-        with 2.)
+        Exit code: 0 done, 1 failed, 3 undecided (a check that is inconclusive, a descent that did not arrive), 130
+        interrupted, 141 if the reader of our output has gone. (Wrong usage exits with 2.)
 
     Examples
     --------
@@ -90,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         code = _answer(arguments)
         sys.stdout.flush()
@@ -101,12 +93,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _joined(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--start -1,2`` as ``--start=-1,2``, where the parser would look for an option."""
+    joined: list[str] = []
+    for text in argv:
+        if joined and joined[-1] in ("--start", "--at") and re.match(r"-[\d.]", text):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
+
+
 def _answer(arguments: argparse.Namespace) -> int:
     try:
         answer: Answer = arguments.run(arguments)
     except KeyboardInterrupt:
         return _fail(arguments, "interrupted", 130)
-    except (ModuleNotFoundError, OSError, ValueError, RuntimeError) as error:
+    except (ImportError, OSError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError):
             raise
         return _fail(arguments, str(error), 1)
@@ -146,6 +149,9 @@ def _parser() -> argparse.ArgumentParser:
         default=demo.EPOCHS,
         help="passes over the digits (default: %(default)s)",
     )
+    for subcommand in subcommands.ALL:
+        parser_of = _add(commands, subcommand.name, subcommand.run, subcommand.summary, "", subcommand.epilog)
+        subcommand.arguments(parser_of)
     _add(commands, "optimizers", _optimizers, "list the optimizers with their defaults")
     _add(commands, "info", _info, "describe this installation: version, instruction sets, threads, extras")
     return parser
@@ -195,8 +201,9 @@ def _demo(arguments: argparse.Namespace) -> Answer:
         f"{passes} over {data['train']} handwritten digits each. Loss: over all of them at the end. "
         f"Accuracy: on {data['test']} others. Time per step: all of it, and the optimizer's share."
     )
-    lines = [_table(header, rows, optional=("learning rate", "batch")), "", _wrap(notes), ""]
+    lines = [table(header, rows, optional=("learning rate", "batch")), "", wrap(notes), ""]
     lines += [f"{name}: {path}" for name, path in results["pictures"].items()]
+    lines.append(f"page: {results['page']}")
     lines += ["", f"{'interrupted after' if results['interrupted'] else 'done in'} {results['seconds']:.1f} s"]
     return Answer(results, "\n".join(lines), 130 if results["interrupted"] else 0)
 
@@ -219,8 +226,8 @@ def _optimizers(arguments: argparse.Namespace) -> Answer:
     for row in data:
         defaults = ", ".join(f"{key}={value!r}" for key, value in row["defaults"].items())
         lines += [
-            _wrap(f"{row['name']}: {row['summary']}"),
-            _wrap(f"fl.{row['class']}(params, {defaults})", indent="    "),
+            wrap(f"{row['name']}: {row['summary']}"),
+            wrap(f"fl.{row['class']}(params, {defaults})", indent="    "),
         ]
     return Answer(data, "\n".join(lines))
 
@@ -229,7 +236,7 @@ def _info(arguments: argparse.Namespace) -> Answer:
     config: Any = fallline.show_config(mode="dict")
     data = {**config, "platform": platform.platform(), "extras": _extras()}
     width = max(map(len, data)) + 2
-    lines = [_wrap(f"{key:<{width}}{_words(value)}", indent=" " * width, first="") for key, value in data.items()]
+    lines = [wrap(f"{key:<{width}}{words(value)}", indent=" " * width, first="") for key, value in data.items()]
     return Answer(data, "\n".join(lines))
 
 
@@ -242,52 +249,3 @@ def _extras() -> dict[str, bool]:
             installed = bool(list(metadata.distributions(name=match[1])))
             extras[match[2]] = extras.get(match[2], True) and installed
     return extras
-
-
-# Text
-
-_NO_BREAK = "\N{NO-BREAK SPACE}"
-
-
-def _width() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def _wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    return textwrap.fill(
-        text,
-        _width(),
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent,
-        break_long_words=False,
-    )
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{key} {'yes' if known is True else 'no' if known is False else known}" for key, known in value.items()
-        )
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _table(header: list[str], rows: list[list[str]], optional: Sequence[str] = ()) -> str:
-    """Lay out a table that fits the width: if need be without columns of `optional`, or in one paragraph a row."""
-    widths = {name: max(map(len, column)) for name, *column in zip(header, header, *rows, strict=True)}
-    shown = dict(widths)
-    for name in (*optional, ""):
-        if sum(shown.values()) + 2 * (len(shown) - 1) <= _width():
-            break
-        shown.pop(name, None)
-    else:
-        return "\n".join(_paragraph(header, row) for row in rows)
-    lines = []
-    for row in (header, ["-" * width for width in widths.values()], *rows):
-        cells = [cell.rjust(widths[name]) for name, cell in zip(header, row, strict=True) if name in shown]
-        lines.append("  ".join([row[0].ljust(widths[header[0]]), *cells[1:]]))
-    return "\n".join(lines)
-
-
-def _paragraph(header: list[str], row: list[str]) -> str:
-    pairs = [f"{name} {cell}".replace(" ", _NO_BREAK) for name, cell in zip(header[1:], row[1:], strict=True)]
-    return f"{row[0]}\n{_wrap(', '.join(pairs), indent='  ')}".replace(_NO_BREAK, " ")

@@ -1,4 +1,4 @@
-"""The demonstration: a hand-written gradient is checked, then every optimizer trains with it, and descends a surface.
+"""The demonstration: a hand-written gradient is checked, then every optimizer trains with it, and descends surfaces.
 
 `run` does it all and returns plain numbers; ``fallline demo`` prints them. The network's forward and backward pass are
 written by hand in NumPy, and training is a call of `fallline.train`, as in a program of one's own. All random numbers
@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 from fallline import optim, plot, problems, schedules
 from fallline.check import check_gradient
+from fallline.page import write_page
+from fallline.race import race
 from fallline.report import Report
 from fallline.train import Epoch, History, train
 
@@ -32,6 +34,7 @@ EPOCHS = 60
 HIDDEN = 128
 SURFACE = problems.ravine
 SURFACE_STEPS = 80
+RACED = problems.beale  # on the interactive page
 # Standard deviation of the noise that stands for drawing single samples: on the surface there are none to draw.
 SAMPLE_NOISE = 8.0
 
@@ -492,7 +495,8 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
     -------
     dict
         Numbers and strings only, ready for JSON: "check" (reports by name), "results" and "surface" (lists, one dict
-        for each optimizer), "pictures" (paths by name), "interrupted", and the circumstances.
+        for each optimizer), "pictures" (paths by name), "page" (the path of an interactive race), "interrupted", and
+        the circumstances.
 
     Raises
     ------
@@ -519,6 +523,7 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
     results, curves, interrupted = _train_all(data, epochs, seed)
     paths = {method.title: _descend(method) for method in METHODS}
     pictures = _draw(folder, curves, paths)
+    page = write_page(race(RACED).to_dict(), folder / "race.html")
     return {
         "data": {"name": "digits of scikit-learn", "train": len(data.X), "test": len(data.X_test)},
         "network": {"inputs": data.X.shape[1], "hidden": HIDDEN, "classes": 10},
@@ -531,6 +536,7 @@ def run(output: str | os.PathLike[str] = "fallline-demo", *, epochs: int = EPOCH
             for title, path in paths.items()
         ],
         "pictures": {name: str(path) for name, path in pictures.items()},
+        "page": str(page),
         "interrupted": interrupted,
         "seconds": time.perf_counter() - began,
     }

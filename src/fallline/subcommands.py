@@ -1,0 +1,402 @@
+"""The subcommands that work on what the user brings: explain, check, minimize, race, schedules."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fallline import calculus, problems, schedules
+from fallline.answer import Answer, table, wrap
+from fallline.calculus.compiled import compile
+from fallline.calculus.derivation import Derivation, Explanation
+from fallline.check import check_gradient
+from fallline.minimizing import minimize
+from fallline.page import write_page
+from fallline.problems import Problem
+from fallline.race import Race, race, rates_of
+
+__all__ = ["ALL", "Subcommand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """A name, a line about it, examples, and functions that add the arguments and that answer."""
+
+    name: str
+    summary: str
+    epilog: str
+    arguments: Callable[[Any], None]
+    run: Callable[[argparse.Namespace], Answer]
+
+
+# ---- explain
+
+
+def _explain_arguments(parser: Any) -> None:
+    parser.add_argument("expression", help='for instance "3*x**3*z - y**2"')
+    parser.add_argument("--wrt", metavar="x", help="derive by this variable only; x,y for first by x and then by y")
+    parser.add_argument("--style", choices=["lecture", "every-rule"], default="lecture", help="default: %(default)s")
+    parser.add_argument("--at", metavar="x=3,y=1", help="put numbers in, too")
+    parser.add_argument("--latex", action="store_true", help="print LaTeX")
+
+
+def _explain(arguments: argparse.Namespace) -> Answer:
+    var = None if arguments.wrt is None else arguments.wrt.split(",")
+    found = calculus.explain(arguments.expression, var, style=arguments.style, at=_numbers_by_name(arguments.at))
+    partials = found.partials if isinstance(found, Explanation) else {arguments.wrt: found}
+    data = {
+        "expression": found.expr.text,
+        "derivatives": {name: _derivation(one) for name, one in partials.items()},
+    }
+    return Answer(data, found.text("latex" if arguments.latex else "unicode"))
+
+
+def _derivation(derivation: Derivation) -> dict[str, Any]:
+    return {
+        "result": derivation.result.text,
+        "lines": [{"expression": line.expr.text, "rule": line.rule} for line in derivation.lines],
+        "notes": list(derivation.notes),
+    }
+
+
+def _numbers_by_name(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise ValueError(f"at: must be names and numbers; got {text!r}. Write for instance x=3,y=1.") from None
+
+
+# ---- check
+
+
+def _check_arguments(parser: Any) -> None:
+    parser.add_argument("f", metavar="module:f", help="the function; modules of the current folder are found")
+    parser.add_argument("df", metavar="module:df", help="its gradient, to be checked")
+    parser.add_argument("--at", required=True, metavar="1,2|FILE", help="the point: numbers, or a .npz or .npy file")
+    parser.add_argument("--mode", choices=["auto", "directions", "full"], default="auto", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
+
+
+def _check(arguments: argparse.Namespace) -> Answer:
+    f, df = _function("f", arguments.f), _function("df", arguments.df)
+    report = check_gradient(f, df, _point(arguments.at), mode=arguments.mode, rng=arguments.seed)
+    code = {"pass": 0, "fail": 1, "inconclusive": 3}[report.verdict]
+    return Answer(_plain(report.to_dict()), str(report), code)
+
+
+def _function(owner: str, text: str) -> Any:
+    module, colon, name = text.partition(":")
+    if not (module and colon and name):
+        raise ValueError(f"{owner}: must be written module:function; got {text!r}. For instance model:loss.")
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(
+            f"{owner}: must name a function that can be imported; got {text!r} ({error}). Check the names, and the "
+            "folder."
+        ) from None
+    return found
+
+
+def _point(text: str) -> Any:
+    if Path(text).suffix in (".npz", ".npy"):
+        loaded = np.load(text, allow_pickle=False)
+        return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    return _numbers("at", text)
+
+
+def _numbers(owner: str, text: str) -> np.ndarray[Any, Any]:
+    try:
+        return np.array([float(part) for part in text.split(",")])
+    except ValueError:
+        raise ValueError(f"{owner}: must be numbers between commas; got {text!r}. Write for instance 1.5,-2.") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with what JSON has no number for as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# ---- minimize
+
+
+def _minimize_arguments(parser: Any) -> None:
+    parser.add_argument("function", help=f"an expression, or a problem: {', '.join(problems.names())}")
+    parser.add_argument("--start", metavar="1,2", help="default: that of the problem")
+    parser.add_argument("--method", default="adam", help='an optimizer, or "hiker" (default: %(default)s)')
+    parser.add_argument("--lr", type=float, help="learning rate (default: that of the optimizer)")
+    parser.add_argument("--maxiter", type=int, default=10_000, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--gtol", type=float, default=1e-5, metavar="T", help="stop at this gradient (default: %(default)s)"
+    )
+    parser.add_argument("--plot", metavar="PATH", help="draw the way there (two variables; needs matplotlib)")
+
+
+def _minimize(arguments: argparse.Namespace) -> Answer:
+    problem = _problem(arguments.function, arguments.start)
+    options = {} if arguments.lr is None else {"lr": arguments.lr}
+    result = minimize(
+        compile(problem), problem.start, method=arguments.method, maxiter=arguments.maxiter, gtol=arguments.gtol,
+        record="path" if arguments.plot else None, rng=0, **options,
+    )  # fmt: skip
+    data = {name: result[name] for name in ("success", "status", "message", "nit", "nfev")}
+    data |= {"x": dict(zip(problem.variables, result.x.tolist(), strict=True)), "fun": float(result.fun)}
+    lines = [f"{name} = {value:.10g}" for name, value in data["x"].items()]
+    lines += [f"f = {result.fun:.10g}", f"{result.nit} steps, {result.nfev} evaluations. {result.message}"]
+    if arguments.plot:
+        data["plot"] = _draw_descent(problem, arguments.method, result, arguments.plot)
+        lines.append(f"picture: {arguments.plot}")
+    return Answer(_plain(data), "\n".join(lines), 0 if result.success else 3)
+
+
+def _problem(text: str, start: str | None) -> Problem:
+    """Return a problem by its name, or one made of an expression and a start."""
+    point = None if start is None else tuple(_numbers("start", start).tolist())
+    if text in problems.names():
+        known = problems.get(text)
+        if point is not None and len(point) != known.dimensions:
+            raise ValueError(
+                f"start: must have {known.dimensions} numbers for {text}; got {len(point)}. "
+                f"Write one for each of {', '.join(known.variables)}."
+            )
+        return known if point is None else replace(known, start=point)
+    variables = _expression(text).variables
+    if point is None or len(point) != len(variables):
+        raise ValueError(
+            f"start: must have a number for each of {', '.join(variables)}; got "
+            f"{'none' if point is None else len(point)}. Write for instance --start {','.join('1' * len(variables))}."
+        )
+    reach = tuple((value - 5 * max(1.0, abs(value)), value + 5 * max(1.0, abs(value))) for value in point)
+    return Problem("expression", text, text, variables, point, (), math.inf, reach, "")
+
+
+def _expression(text: str) -> calculus.Expr:
+    """Parse it; a single unknown word was probably meant as a problem."""
+    if text.isidentifier() and len(text) > 2:
+        problems.get(text)  # which offers the nearest names
+    return calculus.parse(text)
+
+
+def _draw_descent(problem: Problem, method: str, result: Any, path: str) -> str:
+    from fallline import plot
+
+    if not problem.minima:
+        problem = replace(problem, minima=(tuple(result.x.tolist()),), minimum=float(result.fun))
+    inside = result.path[np.isfinite(result.path).all(axis=1)]
+    with _figure(path, (7, 5)) as axes:
+        plot.descent(problem, {method: inside}, axes)
+        axes.set(title=problem.title, xlabel=problem.variables[0], ylabel=problem.variables[-1])
+    return path
+
+
+@contextmanager
+def _figure(path: str, size: tuple[float, float]) -> Any:
+    """Make axes of a figure that is written to a file afterwards."""
+    from fallline import plot
+
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'plot: matplotlib must be installed; got none. Run: pip install "fallline[plots]"', name="matplotlib"
+        ) from None
+
+    with matplotlib.rc_context(plot.STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure.add_subplot()
+        try:
+            figure.savefig(path)
+        except OSError as error:
+            raise type(error)(
+                f"plot: must be a file that can be written; got {path!r} ({error.strerror}). Choose another path."
+            ) from None
+
+
+# ---- race
+
+
+def _race_arguments(parser: Any) -> None:
+    parser.add_argument("function", help="a problem, or an expression with --start; see fallline minimize --help")
+    parser.add_argument("--start", metavar="1,2", help="default: that of the problem")
+    parser.add_argument("--methods", default="all", metavar="adam,sgd", help='optimizers, or "all" (the default)')
+    parser.add_argument(
+        "--lr", default="auto", metavar="0.01,0.1", help='learning rates, or "auto" (the default): 1e-4 to 10'
+    )
+    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of each descent (default: %(default)s)")
+    parser.add_argument("--html", metavar="PATH", help="write an interactive page: one file, which needs nothing else")
+    parser.add_argument("--plot", metavar="PATH", help="draw the losses of the best (needs matplotlib)")
+
+
+def _race(arguments: argparse.Namespace) -> Answer:
+    problem = _problem(arguments.function, arguments.start)
+    methods = None if arguments.methods == "all" else arguments.methods.split(",")
+    if arguments.steps < 1:
+        raise ValueError(f"steps: must be positive; got {arguments.steps}. Pass the number of steps of each descent.")
+    with _progress() as report:
+        found = race(problem, methods=methods, rates=rates_of(arguments.lr), steps=arguments.steps, report=report)
+    rows = found.rows()
+    header = ["optimizer", "learning rate", "steps to target", "time to target", "f at the end"]
+    lines = [table(header, [_row(row) for row in rows], optional=("f at the end",)), ""]
+    lines.append(
+        wrap(
+            f"Each descent has {arguments.steps} steps from "
+            f"{', '.join(f'{x:g}' for x in problem.start)}; the target is "
+            f"{found.target:.3g} from the minimum {found.problem.minimum:.6g}. Of the learning rates the best is shown."
+        )
+    )
+    data: dict[str, Any] = {
+        "problem": problem.name,
+        "formula": problem.formula,
+        "target": found.target,
+        "ranking": rows,
+    }
+    if arguments.html:
+        data["page"] = str(write_page(found.to_dict(), arguments.html))
+        lines.append(f"page: {arguments.html}")
+    if arguments.plot:
+        data["plot"] = _draw_race(found, arguments.plot)
+        lines.append(f"picture: {arguments.plot}")
+    return Answer(_plain(data), "\n".join(lines))
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    steps, seconds = row["steps_to_target"], row["seconds_to_target"]
+    return [
+        row["optimizer"],
+        f"{row['lr']:g}",
+        "-" if steps is None else str(steps),
+        "-" if seconds is None else f"{seconds * 1e6:.3g} µs",
+        "diverged" if row["diverged"] else f"{row['value']:.3g}",
+    ]
+
+
+def _draw_race(found: Race, path: str) -> str:
+    from fallline import plot
+
+    curves = {}
+    for entry in found.entries[:7]:
+        distance = entry.best.values - found.problem.minimum
+        if (distance[1:] > 0).any():
+            curves[entry.title] = distance[1:]
+    with _figure(path, (9, 5)) as axes:
+        plot.losses(curves, axes, xlabel="step", ylabel="distance to the minimum in f")
+        axes.set_title(f"Race on {found.problem.title}")
+    return path
+
+
+@contextmanager
+def _progress() -> Any:
+    """Show a bar on a terminal, and nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ModuleNotFoundError:
+        yield None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("optimizers", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+# ---- schedules
+
+_STEPS = 1000
+_SHOWN = {
+    "constant(0.1)": schedules.constant(0.1),
+    "linear(0.1, total=1000)": schedules.linear(0.1, total=_STEPS),
+    "cosine(0.1, total=1000)": schedules.cosine(0.1, total=_STEPS),
+    "exponential(0.1, gamma=0.997)": schedules.exponential(0.1, gamma=0.997),
+    "step(0.1, every=250, gamma=0.5)": schedules.step(0.1, every=250, gamma=0.5),
+    "one_cycle(0.1, total=1000)": schedules.one_cycle(0.1, total=_STEPS),
+    "warmup(100, cosine(0.1, total=900))": schedules.warmup(100, schedules.cosine(0.1, total=_STEPS - 100)),
+}
+
+
+def _schedules_arguments(parser: Any) -> None:
+    parser.add_argument("--plot", metavar="PATH", help="draw them (needs matplotlib)")
+
+
+def _schedules(arguments: argparse.Namespace) -> Answer:
+    at = (0, 100, 250, 500, 999)
+    rows = [[call, *(f"{schedule(t):.3g}" for t in at)] for call, schedule in _SHOWN.items()]
+    shown = {call.partition("(")[0] for call in _SHOWN}
+    others = [name for name in schedules.__all__ if name not in shown and name != "Schedule"]
+    text = table(["fl.schedules", *(f"t={t}" for t in at)], rows)
+    lines = [text, "", wrap(f"Also: {', '.join(others)}. Any hyperparameter takes one: fl.Adam(params, lr=...).")]
+    data: dict[str, Any] = {
+        "schedules": {call: {str(t): schedule(t) for t in at} for call, schedule in _SHOWN.items()},
+        "others": others,
+    }
+    if arguments.plot:
+        from fallline import plot
+
+        with _figure(arguments.plot, (9, 5)) as axes:
+            plot.schedules({call.partition("(")[0]: schedule for call, schedule in _SHOWN.items()}, _STEPS, axes)
+        data["plot"] = arguments.plot
+        lines.append(f"picture: {arguments.plot}")
+    return Answer(data, "\n".join(lines))
+
+
+_EXPLAIN = """\
+examples:
+  fallline explain "3*x**3*z - y**2 + 5*z + 2*y*z"
+  fallline explain "x*sin(x**2)" --style every-rule --at x=2
+  fallline explain "exp(-x^2)" --latex
+"""
+_CHECK = """\
+examples:
+  fallline check model:loss model:grad --at 0.5,1.5
+  fallline check model:loss model:grad --at weights.npz --mode full
+
+exit codes: 0 pass, 1 fail, 3 inconclusive
+"""
+_MINIMIZE = """\
+examples:
+  fallline minimize rosenbrock --lr 0.01
+  fallline minimize "(x - 3)**2 + x*y + y**2" --start 1,2 --method sgd --lr 0.1 --plot way.png
+
+exit codes: 0 arrived, 1 failed, 3 not arrived
+"""
+_RACE = """\
+examples:
+  fallline race beale --html race.html
+  fallline race "x**4 + y**2" --start 2,1 --methods adam,sgd --lr 0.01,0.1
+"""
+_SCHEDULES = """\
+examples:
+  fallline schedules --plot schedules.png
+"""
+
+ALL = (
+    Subcommand("explain", "derive by rule, step by step", _EXPLAIN, _explain_arguments, _explain),
+    Subcommand("check", "check a gradient, and say what is wrong and where", _CHECK, _check_arguments, _check),
+    Subcommand("minimize", "minimize an expression or a test problem", _MINIMIZE, _minimize_arguments, _minimize),
+    Subcommand("race", "rank the optimizers from one start, by swept learning rates", _RACE, _race_arguments, _race),
+    Subcommand("schedules", "show learning-rate schedules", _SCHEDULES, _schedules_arguments, _schedules),
+)

@@ -1,0 +1,277 @@
+"""The subcommands explain, check, minimize, race and schedules, through the real console script; races."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fallline as fl
+from fallline import problems
+from fallline.page import write_page
+from fallline.race import race
+
+COMMAND = Path(sys.executable).with_name("fallline")
+if not COMMAND.exists():
+    pytest.skip("the console script is not installed beside this Python", allow_module_level=True)
+
+
+def run(*arguments, code=0, **options):
+    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def answer(*arguments, code=0, **options):
+    """Run with --json and return the data, which must be valid JSON, also for a run that fails."""
+    return json.loads(run(*arguments, "--json", code=code, **options).stdout)
+
+
+MODULE = """
+import numpy as np
+
+def f(x):
+    return float((x**2).sum())
+
+def df(x):
+    return 2*x
+
+def wrong(x):
+    return 2*x*np.array([1, 1.5])
+
+def noisy(x):
+    return float(np.random.normal())
+
+def tree(p):
+    return float((p["w"]**2).sum() + p["b"])
+
+def dtree(p):
+    return {"w": 2*p["w"], "b": np.ones(())}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model.py").write_text(MODULE)
+    return tmp_path
+
+
+# ---- explain
+
+
+def test_explain():
+    shown = run("explain", "3*x**3*z - y**2 + 5*z + 2*y*z").stdout
+    assert shown.strip() == str(fl.calculus.explain("3*x**3*z - y**2 + 5*z + 2*y*z"))
+    assert run("explain", "x*sin(x)", "--style", "every-rule").stdout.count("rule") >= 3
+    assert run("explain", "x**2", "--wrt", "x", "--latex").stdout.startswith("\\begin{aligned}")
+    assert (
+        run("explain", "x**2*y", "--wrt", "x", "--at", "x=3,y=2").stdout.splitlines()[-1]
+        == "at x = 3, y = 2: 2·3·2 = 12"
+    )
+    data = answer("explain", "x**2*y")
+    assert data["expression"] == "x**2*y"
+    assert {name: one["result"] for name, one in data["derivatives"].items()} == {"x": "2*x*y", "y": "x**2"}
+    assert data["derivatives"]["x"]["lines"][-1] == {"expression": "2*x*y", "rule": ""}
+    assert answer("explain", "x**3*y", "--wrt", "x,y")["derivatives"]["x,y"]["result"] == "3*x**2"
+
+
+def test_a_mistake_in_an_expression_is_pointed_at():
+    done = run("explain", "3*x + sinn(y)", code=1)
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[1:] == ["    3*x + sinn(y)", "          ^"]
+    assert "Did you mean 'sin' or 'sinh'?" in answer("explain", "3*x + sinn(y)", code=1)["error"]
+    assert "at: must be names and numbers; got 'x'" in run("explain", "x", "--at", "x", code=1).stderr
+
+
+# ---- check
+
+
+def test_check(folder):
+    passed = run("check", "model:f", "model:df", "--at", "0.5,1.5", cwd=folder)
+    assert "PASS" in passed.stdout
+    failed = run("check", "model:f", "model:wrong", "--at", "-0.5,1.5", "--mode", "full", code=1, cwd=folder)
+    assert "FAIL" in failed.stdout
+    assert answer("check", "model:f", "model:wrong", "--at", "0.5,1.5", code=1, cwd=folder)["verdict"] == "fail"
+    assert (
+        answer("check", "model:noisy", "model:df", "--at", "0.5,1.5", code=3, cwd=folder)["verdict"] == "inconclusive"
+    )
+    np.savez(folder / "weights.npz", w=np.ones((2, 3)), b=np.zeros(()))
+    assert answer("check", "model:tree", "model:dtree", "--at", "weights.npz", cwd=folder)["verdict"] == "pass"
+    np.save(folder / "x.npy", np.ones(4))
+    assert answer("check", "model:f", "model:df", "--at", "x.npy", "--seed", "3", cwd=folder)["seed"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["model", "model:df", "--at", "1"],
+            "f: must be written module:function; got 'model'. For instance model:loss.",
+        ),
+        (
+            ["nothing:f", "model:df", "--at", "1"],
+            "f: must name a function that can be imported; got 'nothing:f' (No module",
+        ),
+        (
+            ["model:f", "model:none", "--at", "1"],
+            "df: must name a function that can be imported; got 'model:none' (module",
+        ),
+        (["model:f", "model:df", "--at", "1;2"], "at: must be numbers between commas; got '1;2'. Write for instance"),
+        (["model:f", "model:df", "--at", "no.npz"], "No such file"),
+    ],
+)
+def test_what_check_refuses(folder, arguments, message):
+    assert message in run("check", *arguments, code=1, cwd=folder).stderr
+
+
+# ---- minimize
+
+
+def test_minimize(tmp_path):
+    data = answer("minimize", "rosenbrock", "--lr", "0.01")
+    direct = fl.minimize(fl.compile(problems.rosenbrock), [-1.2, 1.0], lr=0.01)
+    assert data["x"] == dict(zip("xy", direct.x.tolist(), strict=True))
+    assert (data["success"], data["nit"]) == (True, direct.nit)
+    assert answer("minimize", "rosenbrock", "--maxiter", "3", code=3)["success"] is False
+    shown = run("minimize", "(x - 3)**2 + x*y + y**2", "--start", "-1,2", "--method", "sgd", "--lr", "0.1").stdout
+    assert "x = 3.99999" in shown
+    assert "gtol is reached" in shown
+    picture = tmp_path / "way.png"
+    assert str(picture) in run("minimize", "booth", "--lr", "0.1", "--plot", picture).stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert answer("minimize", "log(x)", "--start", "1e-3", "--method", "sgd", "--lr", "1", code=3)["status"] in (
+        4,
+        6,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rosenbrok"], "name: must be a known problem; got 'rosenbrok'. Did you mean 'rosenbrock'?"),
+        (["x**2 + y"], "start: must have a number for each of x, y; got none. Write for instance --start 1,1."),
+        (["x**2", "--start", "1,2"], "start: must have a number for each of x; got 2. Write for instance --start 1."),
+        (
+            ["wood", "--start", "1,2"],
+            "start: must have 4 numbers for wood; got 2. Write one for each of x1, x2, x3, x4.",
+        ),
+        (["booth", "--start", "a"], "start: must be numbers between commas; got 'a'. Write for instance 1.5,-2."),
+        (["booth", "--method", "adm"], "minimize(method): must be one of"),
+        (["booth", "--lr", "0"], "minimize(lr): must be > 0; got 0.0."),
+        (
+            ["booth", "--plot", "/nowhere/a.png"],
+            "plot: must be a file that can be written; got '/nowhere/a.png' (No such file",
+        ),
+        (
+            ["wood", "--plot", "a.png"],
+            "descent: problem must have 2 variables to be drawn; got wood with 4. Choose another.",
+        ),
+    ],
+)
+def test_what_minimize_refuses(arguments, message, tmp_path):
+    assert message in run("minimize", *arguments, code=1, cwd=tmp_path).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- race
+
+
+def test_race(tmp_path):
+    page, picture = tmp_path / "race.html", tmp_path / "race.png"
+    data = answer("race", "beale", "--html", page, "--plot", picture)
+    names = [row["optimizer"] for row in data["ranking"]]
+    assert sorted(names) == sorted(fl.optimizers())
+    steps = [math.inf if row["steps_to_target"] is None else row["steps_to_target"] for row in data["ranking"]]
+    assert steps == sorted(steps)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert page.read_text(encoding="utf-8").count('"name":') == len(names)
+    shown = run(
+        "race", "x**4 + y**2", "--start", "2,1", "--methods", "adam,sgd", "--lr", "0.01,0.1", "--steps", "50"
+    ).stdout
+    assert len(shown.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["beal"], "Did you mean 'beale'?"),
+        (["beale", "--methods", "adm"], "race(method): must be one of"),
+        (
+            ["beale", "--lr", "x"],
+            "lr: must be \"auto\" or numbers > 0 between commas; got 'x'. Write for instance 0.01,0.1.",
+        ),
+        (["beale", "--steps", "0"], "steps: must be positive; got 0. Pass the number of steps of each descent."),
+        (["beale", "--methods", "sgd", "--html", "/nowhere/a.html"], "page: must be a file that can be written; got"),
+    ],
+)
+def test_what_race_refuses(arguments, message):
+    assert message in run("race", *arguments, code=1).stderr
+
+
+def test_steps_to_the_target_by_hand():
+    """Gradient descent on x**2 with lr 1/4 halves x; with lr 1 it jumps between x and -x."""
+    bowl = problems.get("sphere")
+    found = race(bowl, methods=["sgd"], rates=[0.25, 1.0, 2.0], steps=60)
+    (entry,) = found.entries
+    half, jumping, away = entry.runs
+    assert found.target == pytest.approx(1e-6 * 32)
+    assert half.steps_to_target == 10  # 4^-10 < 1e-6 < 4^-9
+    assert (jumping.steps_to_target, jumping.diverged) == (None, False)
+    assert away.diverged
+    assert entry.best is half
+    assert entry.seconds_to_target == pytest.approx(10 * entry.seconds_per_step)
+    assert half.path.tolist() == [[4 * 0.5**k] * 2 for k in range(61)]
+
+
+def test_the_minimum_may_be_unknown():
+    import dataclasses
+
+    unknown = dataclasses.replace(problems.get("booth"), minimum=math.inf, minima=())
+    found = race(unknown, methods=["adam"], rates=[0.3], steps=300)
+    assert found.problem.minimum == min(found.entries[0].best.values)
+    assert found.problem.minima[0] == pytest.approx((1, 3), abs=0.1)
+
+
+def test_a_race_makes_a_page(tmp_path):
+    data = race(problems.get("wood"), methods=["adam", "sgd"], rates=[0.01], steps=20).to_dict()
+    assert data["surface"] is None  # four variables
+    assert write_page(data, tmp_path / "a.html").exists()
+    data = race(problems.get("booth"), methods=["sgd"], rates=[1e3], steps=400).to_dict()
+    json.dumps(data, allow_nan=False)
+    heights = np.array(data["surface"]["heights"])
+    assert heights.min() >= 0
+    assert heights.max() == 1
+
+
+# ---- schedules, and what holds for all
+
+
+def test_schedules(tmp_path):
+    data = answer("schedules", "--plot", tmp_path / "s.png")
+    assert data["schedules"]["cosine(0.1, total=1000)"]["500"] == pytest.approx(0.05)
+    assert (tmp_path / "s.png").exists()
+    assert "warmup_stable_decay" in run("schedules").stdout
+
+
+@pytest.mark.parametrize("command", ["explain", "check", "minimize", "race", "schedules"])
+def test_help_has_examples(command):
+    assert "examples:\n  fallline " + command in run(command, "--help").stdout
+
+
+def test_narrow_terminals():
+    shown = run("race", "booth", "--methods", "adam,sgd", "--lr", "0.1", env={**os.environ, "COLUMNS": "40"}).stdout
+    assert max(map(len, shown.splitlines())) <= 40
+
+
+def test_no_matplotlib(tmp_path):
+    code = "import sys; sys.modules['matplotlib'] = None; from fallline.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, "race", "booth", "--methods", "sgd", "--plot", str(tmp_path / "a.png")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'plot: matplotlib must be installed; got none. Run: pip install "fallline[plots]"' in done.stderr
