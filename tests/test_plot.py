@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from correct import POLYNOMIALS
 from fallline import plot, problems
+from fallline.plot.style import _spread as spread
 
 mpl.use("Agg")
 
@@ -204,10 +205,10 @@ def test_without_axes_pyplots_current_ones_are_used(draw):
 
 
 def test_names_keep_their_place_where_there_is_room_and_their_order_where_not():
-    np.testing.assert_allclose(plot._spread(np.array([0.9, 0.1, 0.5]), 0.2), [0.9, 0.1, 0.5])
-    np.testing.assert_allclose(plot._spread(np.array([0.5, 0.5, 0.5]), 0.1), [0.4, 0.5, 0.6])
-    np.testing.assert_allclose(plot._spread(np.array([1.0, 1.0, 0.99]), 0.1), [0.9, 1.0, 0.8])
-    np.testing.assert_allclose(plot._spread(np.array([0.0, 0.0]), 0.25), [0.0, 0.25])
+    np.testing.assert_allclose(spread(np.array([0.9, 0.1, 0.5]), 0.2), [0.9, 0.1, 0.5])
+    np.testing.assert_allclose(spread(np.array([0.5, 0.5, 0.5]), 0.1), [0.4, 0.5, 0.6])
+    np.testing.assert_allclose(spread(np.array([1.0, 1.0, 0.99]), 0.1), [0.9, 1.0, 0.8])
+    np.testing.assert_allclose(spread(np.array([0.0, 0.0]), 0.25), [0.0, 0.25])
 
 
 def test_names_are_moved_as_little_as_possible():
@@ -219,7 +220,7 @@ def test_names_are_moved_as_little_as_possible():
         best = scipy.minimize(
             lambda y, w=wanted: ((y - w) ** 2).sum(), wanted, method="SLSQP", constraints=apart, tol=1e-12
         )
-        np.testing.assert_allclose(plot._spread(wanted, gap), best.x, atol=1e-5)  # SLSQP's accuracy
+        np.testing.assert_allclose(spread(wanted, gap), best.x, atol=1e-5)  # SLSQP's accuracy
 
 
 @pytest.mark.parametrize(
@@ -232,9 +233,9 @@ def test_names_are_moved_as_little_as_possible():
         ),
         (lambda ax: plot.losses({}, ax), ValueError, r"curves: must hold at least one entry; got none\."),
         (
-            lambda ax: plot.losses({"a": [[1]]}, ax),
+            lambda ax: plot.losses({"a": [[[1]]]}, ax),
             ValueError,
-            r"curves\['a'\]: must be one-dimensional, .* got shapes .*\(1, 1\)",
+            r"curves\['a'\]: must be one-dimensional, .* got shapes .*\(1, 1, 1\)",
         ),
         (
             lambda ax: plot.losses({"a": ([1], [1, 2])}, ax),
