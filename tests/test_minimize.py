@@ -266,6 +266,21 @@ def test_shapes_and_the_users_arrays():
     )
 
 
+def test_arrays_that_cannot_be_written_to_are_read():
+    """JAX returns such gradients."""
+
+    def frozen(array):
+        array.flags.writeable = False
+        return array
+
+    result = fl.minimize(bowl, [1.0, 9.0], jac=lambda x: frozen(bowl_gradient(x)), maxiter=50)
+    assert result.x.tobytes() == fl.minimize(bowl, [1.0, 9.0], jac=bowl_gradient, maxiter=50).x.tobytes()
+    fl.minimize(g, frozen(np.array(START)), projection=lambda x: frozen(np.clip(x, -2, 2)), maxiter=5)
+    bounds = np.broadcast_to([-2.0, 2.0], (2, 2))
+    fl.minimize(g, START, bounds=bounds, maxiter=5)
+    fl.multistart(g, np.broadcast_to(START, (3, 2)), maxiter=5)
+
+
 def test_value_and_gradient_in_one():
     separate = fl.minimize(bowl, [1.0, 9.0], jac=bowl_gradient, maxiter=50)
     together = fl.minimize(lambda x: (bowl(x), bowl_gradient(x)), [1.0, 9.0], jac=True, maxiter=50)

@@ -47,7 +47,7 @@ cdef class Objective:
 cdef double _evaluate_in_python(const double *x, size_t n, double *gradient, void *context) noexcept with gil:
     """Call the Python function of a descent; after an error it is not called again, and the descent ends."""
     cdef Descent descent = <Descent>context
-    cdef double[::1] slopes
+    cdef const double[::1] slopes
     if descent.error is not None:
         return HUGE_VAL
     try:
@@ -67,7 +67,7 @@ cdef double _evaluate_in_python(const double *x, size_t n, double *gradient, voi
 
 cdef void _project_in_python(double *x, size_t n, void *context) noexcept with gil:
     cdef Descent descent = <Descent>context
-    cdef double[::1] moved
+    cdef const double[::1] moved
     if descent.error is not None:
         return
     try:
