@@ -1,5 +1,5 @@
 # Everything is made inside .venv and build/. A second run installs and builds nothing unless the sources changed.
-#   make demo | test | mutation | derivations | bench | lint | selftest | wheel | clean       ARGS="-k adam" is handed on to the tool
+#   make demo | test | mutation | derivations | bench | docs | lint | selftest | wheel | clean       ARGS="-k adam" is handed on to the tool
 #   FALLLINE_DEBUG=1 make test    builds with Cython's checks on; FALLLINE_ISA=avx2 make test forces an instruction set
 PYTHON ?= python3
 VENV   := .venv
@@ -14,7 +14,7 @@ MATH   := -fno-fast-math -fno-unsafe-math-optimizations -fno-math-errno -fno-tra
 CLANG  := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),-Wno-unknown-warning-option -Wno-overriding-t-option -Wno-overriding-option -Wno-pass-failed)
 WARN   := -std=c11 -Wall -Wextra -Werror $(CLANG)
 
-.PHONY: demo test mutation derivations bench lint selftest wheel venv clean
+.PHONY: demo test mutation derivations bench docs lint selftest wheel venv clean
 demo: $(BUILT)
 	$(BIN)/fallline demo $(ARGS)
 
@@ -45,6 +45,10 @@ selftest:
 	    csrc/selftest.c $(CSRC) -lm -o build/selftest
 	build/selftest $(ARGS)
 
+# The pages are in build/docs/index.html.
+docs: $(BUILT) $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 wheel: $(BUILT)
 	$(BIN)/python -m build --no-isolation
 
@@ -67,7 +71,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PIP) install --group test
 	touch $@
 
-$(VENV)/.bench $(VENV)/.lint: $(VENV)/.installed
+$(VENV)/.bench $(VENV)/.docs $(VENV)/.lint: $(VENV)/.installed
 	$(PIP) install --group $(subst .,,$(@F))
 	touch $@
 

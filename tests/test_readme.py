@@ -54,7 +54,7 @@ def test_the_first_example_has_twenty_lines_or_so():
     assert 15 <= len(EXAMPLES[0][0].strip().splitlines()) <= 25
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "bench", "lint", "wheel"])
+@pytest.mark.parametrize("target", ["demo", "test", "bench", "docs", "lint", "wheel"])
 def test_the_commands_it_names_are_targets_of_the_makefile(target):
     assert f"make {target}" in README.read_text().replace("make\nwheel", "make wheel")
     assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(), re.MULTILINE)

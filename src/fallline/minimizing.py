@@ -63,7 +63,7 @@ def minimize(
     Parameters
     ----------
     fun : callable, Compiled, or native function
-        f(x, *args) -> a real number. What `fallline.compile` returns, or a C function ``double f(const double *x,
+        ``f(x, *args)`` -> a real number. What `fallline.compile` returns, or a C function ``double f(const double *x,
         size_t n, double *gradient, void *user_data)`` (of ctypes, Numba, or a `scipy.LowLevelCallable`) that returns
         the value and fills the gradient, is minimized without any Python in between.
     x0 : array_like of real numbers

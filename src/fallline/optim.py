@@ -566,8 +566,8 @@ class RAdam(Optimizer):
 class AdaBelief(Optimizer):
     r"""AdaBelief: divide by the deviation of the gradient from its running mean.
 
-    .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad s \leftarrow \operatorname{EMA}((g-m)^2; \beta_2) +
-    \epsilon, \quad
+    .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad
+              s \leftarrow \operatorname{EMA}((g-m)^2; \beta_2) + \epsilon, \quad
               \theta \leftarrow \theta - \eta\, \frac{m/(1-\beta_1^t)}{\sqrt{s/(1-\beta_2^t)} + \epsilon}
 
     Parameters
@@ -801,9 +801,9 @@ class ADOPT(Optimizer):
 class Rprop(Optimizer):
     r"""Rprop: a step size for every weight, which grows while the gradient keeps its sign. For full batches.
 
-    .. math:: s \leftarrow \operatorname{clip}\bigl(s \cdot \{\eta_+ \text{ if } g g_{t-1} > 0,\ \eta_- \text{ if } g
-    g_{t-1} < 0,\
-              1 \text{ otherwise}\}\bigr), \qquad \theta \leftarrow \theta - \operatorname{sign}(g)\, s
+    .. math:: s \leftarrow \operatorname{clip}\bigl(s \cdot \{\eta_+ \text{ if } g g_{t-1} > 0,\
+              \eta_- \text{ if } g g_{t-1} < 0,\ 1 \text{ otherwise}\}\bigr), \qquad
+              \theta \leftarrow \theta - \operatorname{sign}(g)\, s
 
     Where the sign changed, the weight waits for one step.
 

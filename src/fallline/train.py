@@ -362,7 +362,7 @@ def train(
 
     Parameters
     ----------
-    loss_and_grad : callable, (params, *batch) -> (loss, grads)
+    loss_and_grad : callable, ``(params, *batch) -> (loss, grads)``
         Mean loss over the batch, a number, and its gradients in the structure the optimizer was built over.
     params : array, or list, tuple or dict of arrays, nested too
         What `loss_and_grad` and `validation` receive. Its arrays must be the very arrays the optimizer steps.

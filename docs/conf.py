@@ -1,0 +1,106 @@
+"""Sphinx: the guides as they are, the reference from the docstrings, a page with a picture for every optimizer."""
+
+import inspect
+from pathlib import Path
+
+import fallline as fl
+
+project = "fallline"
+author = copyright = "The fallline authors"
+version = release = fl.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+html_theme = "furo"
+html_title = f"fallline {release}"
+templates_path: list[str] = []
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_preprocess_types = False
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+default_role = "code"
+nitpicky = False
+
+HERE = Path(__file__).parent
+SURFACE = fl.problems.rosenbrock
+STEPS = 400
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0)
+
+
+def best_path(name):
+    """Return the learning rate with which the optimizer comes lowest, and its path."""
+    g = fl.compile(SURFACE)
+    runs = [fl.minimize(g, SURFACE.start, method=name, lr=lr, maxiter=STEPS, gtol=None, record="path") for lr in RATES]
+    lr, run = min(zip(RATES, runs, strict=True), key=lambda one: g(one[1].path[-1]) if one[1].status != 6 else 1e300)
+    return lr, run.path
+
+
+def picture(name, kind, folder):
+    """Draw the way of an optimizer down Rosenbrock's valley."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    lr, path = best_path(name)
+    with matplotlib.rc_context(fl.plot.STYLE):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = fl.plot.descent(SURFACE, {kind.__name__: path}, figure.add_subplot())
+        axes.set_title(f"{kind.__name__}, lr={lr:g}: {STEPS} steps on Rosenbrock's function")
+        figure.savefig(folder / f"{name}.png", dpi=90)
+
+
+def write_optimizer_pages(app):
+    """Make a page for every optimizer that there is."""
+    folder = HERE / "optimizers"
+    folder.mkdir(exist_ok=True)
+    for name, kind in fl.optimizers().items():
+        picture(name, kind, folder)
+        title = kind.__name__
+        page = f"{title}\n{'=' * len(title)}\n\n.. image:: {name}.png\n   :alt: The path of {title} to the minimum\n\n"
+        page += f".. autoclass:: fallline.{title}\n"
+        (folder / f"{name}.rst").write_text(page, encoding="utf-8")
+    index = "Optimizers\n==========\n\nEach with its mathematics, defaults, and its way down one valley.\n\n"
+    index += ".. toctree::\n\n"
+    index += "".join(f"   {name}\n" for name in fl.optimizers())
+    (folder / "index.rst").write_text(index, encoding="utf-8")
+
+
+MODULES = {  # where the reference looks for names that are not at the top
+    "fallline.calculus": "Derivatives by rule",
+    "fallline.schedules": "Schedules",
+    "fallline.problems": "Test problems",
+    "fallline.plot": "Pictures",
+}
+
+
+def write_reference(app):
+    """List every public name, so that none is forgotten."""
+    optimizers = {kind.__name__ for kind in fl.optimizers().values()}
+    functions, classes = [], []
+    for name in fl.__all__:
+        thing = getattr(fl, name)
+        if name not in optimizers and not inspect.ismodule(thing):
+            (classes if inspect.isclass(thing) else functions).append(name)
+    page = "Reference\n=========\n\n"
+    for title, names, directive in (("Functions", functions, "autofunction"), ("Classes", classes, "autoclass")):
+        page += f"{title}\n{'-' * len(title)}\n\n"
+        for name in names:
+            page += (
+                f".. {directive}:: fallline.{name}\n" + ("   :members:\n" if directive == "autoclass" else "") + "\n"
+            )
+    for module, title in MODULES.items():
+        page += f"{title}\n{'-' * len(title)}\n\n"
+        contents = __import__(module, fromlist=["*"])
+        for name in contents.__all__:
+            thing = getattr(contents, name)
+            if inspect.isclass(thing):
+                page += f".. autoclass:: {module}.{name}\n   :members:\n   :noindex:\n\n"
+            elif inspect.isfunction(thing):
+                page += f".. autofunction:: {module}.{name}\n   :noindex:\n\n"
+    (HERE / "reference.rst").write_text(page, encoding="utf-8")
+
+
+def setup(app):
+    app.connect("builder-inited", write_optimizer_pages)
+    app.connect("builder-inited", write_reference)
