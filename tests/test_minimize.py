@@ -169,6 +169,16 @@ def test_maxtime():
     assert result.nit > 1000
 
 
+def test_maxtime_of_a_slow_function():
+    def slow(x):
+        time.sleep(0.02)
+        return bowl(x)
+
+    result = fl.minimize(slow, [1.0, 9.0], jac=bowl_gradient, maxtime=0.1, lr=1e-3)
+    assert result.status == 4
+    assert result.nit < 20
+
+
 def test_ctrl_c_stops_the_native_loop():
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -27,7 +27,7 @@ __all__ = ["NO_SCHEDULE", "Settings", "build_optimizer", "check_start", "minimiz
 
 Array = npt.NDArray[np.float64]
 
-_FIRST_CHUNK = 256  # steps, before it is known how long they take
+_FIRST_CHUNK = 256  # steps of a native function, before it is known how long they take
 _CHUNK_SECONDS = 0.01  # between looks at the clock, at Ctrl-C and at the bar
 NO_SCHEDULE = np.zeros(0, np.uintp), np.zeros((0, 0))
 _SPSA_STEP = 0.1
@@ -419,7 +419,8 @@ def _descend(
         )
     start, flat, stride = descent.value, x.reshape(-1), watch.stops.stride
     watch.parts.append(flat[None].copy())
-    chunk, reason = _FIRST_CHUNK, watch.look(flat, start, 0, descent.n_evaluations)
+    chunk = _FIRST_CHUNK if objective.is_native else 1  # a Python function may take long
+    reason = watch.look(flat, start, 0, descent.n_evaluations)
     while descent.stop == "going" and reason is None:
         room = watch.room(descent.n_steps, chunk)
         began = time.perf_counter()
