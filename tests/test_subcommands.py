@@ -1,4 +1,4 @@
-"""The subcommands explain, check, minimize, race and schedules, through the real console script; races."""
+"""The subcommands explain, check, minimize, race, bench and schedules, through the real console script; races."""
 
 import json
 import math
@@ -249,6 +249,22 @@ def test_a_race_makes_a_page(tmp_path):
     assert heights.max() == 1
 
 
+# ---- bench
+
+
+def test_bench():
+    data = answer("bench", "--size", "3000")
+    rows = {row["optimizer"]: row for row in data["steps"]}
+    assert set(fl.optimizers()) <= set(rows)
+    assert rows["sgd"]["bytes_per_element"] == 12  # a gradient read, a parameter read and written
+    assert rows["adam"]["bytes_per_element"] == 28
+    assert all(row["seconds"] > 0 for row in data["steps"])
+    adam = rows["adam"]
+    assert adam["times_copying"] == pytest.approx(adam["seconds"] * data["bytes_per_second"] / (28 * 3000))
+    assert "GB/s" in run("bench", "--size", "3000").stdout
+    assert "size: must be positive; got 0. Pass the number of elements." in run("bench", "--size", "0", code=1).stderr
+
+
 # ---- schedules, and what holds for all
 
 
@@ -259,7 +275,7 @@ def test_schedules(tmp_path):
     assert "warmup_stable_decay" in run("schedules").stdout
 
 
-@pytest.mark.parametrize("command", ["explain", "check", "minimize", "race", "schedules"])
+@pytest.mark.parametrize("command", ["explain", "check", "minimize", "race", "bench", "schedules"])
 def test_help_has_examples(command):
     assert "examples:\n  fallline " + command in run(command, "--help").stdout
 

@@ -1,4 +1,4 @@
-"""The subcommands that work on what the user brings: explain, check, minimize, race, schedules."""
+"""The subcommands on what the user brings, or on this machine: explain, check, minimize, race, bench, schedules."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from fallline.answer import Answer, table, wrap
 from fallline.calculus.compiled import compile
 from fallline.calculus.derivation import Derivation, Explanation
 from fallline.check import check_gradient
+from fallline.machine import measure_steps
 from fallline.minimizing import minimize
 from fallline.page import write_page
 from fallline.problems import Problem
@@ -363,6 +364,38 @@ def _schedules(arguments: argparse.Namespace) -> Answer:
     return Answer(data, "\n".join(lines))
 
 
+# ---- bench
+
+
+def _bench_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--size", type=int, default=10_000_000, metavar="N", help="elements of the array (default: %(default)s)"
+    )
+
+
+def _bench(arguments: argparse.Namespace) -> Answer:
+    if arguments.size < 1:
+        raise ValueError(f"size: must be positive; got {arguments.size}. Pass the number of elements.")
+    with _progress() as report:
+        found = measure_steps(arguments.size, report)
+    rows = [
+        [
+            row["optimizer"],
+            f"{row['seconds'] * 1e3:.3g} ms",
+            f"{row['seconds'] * 1e9 / arguments.size:.3g} ns",
+            f"{row['bytes_per_element']:.0f}",
+            f"{row['times_copying']:.2f}",
+        ]
+        for row in found["steps"]
+    ]
+    header = ["optimizer", "step", "per element", "bytes moved", "/ copying them"]
+    about = (
+        f"One array of {arguments.size} float32. Copying moves {found['bytes_per_second'] / 1e9:.1f} GB/s here, in one "
+        "thread; steps may use more. The shortest of seven rounds each."
+    )
+    return Answer(found, "\n".join([table(header, rows, optional=("bytes moved", "per element")), "", wrap(about)]))
+
+
 _EXPLAIN = """\
 examples:
   fallline explain "3*x**3*z - y**2 + 5*z + 2*y*z"
@@ -388,6 +421,11 @@ examples:
   fallline race beale --html race.html
   fallline race "x**4 + y**2" --start 2,1 --methods adam,sgd --lr 0.01,0.1
 """
+_BENCH = """\
+examples:
+  fallline bench
+  fallline bench --size 100000 --json
+"""
 _SCHEDULES = """\
 examples:
   fallline schedules --plot schedules.png
@@ -398,5 +436,8 @@ ALL = (
     Subcommand("check", "check a gradient, and say what is wrong and where", _CHECK, _check_arguments, _check),
     Subcommand("minimize", "minimize an expression or a test problem", _MINIMIZE, _minimize_arguments, _minimize),
     Subcommand("race", "rank the optimizers from one start, by swept learning rates", _RACE, _race_arguments, _race),
+    Subcommand(
+        "bench", "time a step of each optimizer against this machine's memory", _BENCH, _bench_arguments, _bench
+    ),
     Subcommand("schedules", "show learning-rate schedules", _SCHEDULES, _schedules_arguments, _schedules),
 )
