@@ -1,4 +1,4 @@
-"""Draw the pictures of pictures.md: `python docs/pictures.py` writes them beside it, tests/test_pictures.py draws again."""
+"""Draw the pictures of pictures.md: `python docs/pictures.py` writes them beside it; a test draws them again."""
 
 import sys
 from pathlib import Path
