@@ -428,9 +428,10 @@ def _descend(
         if stride and took is not None:
             watch.parts.append(took)
         reason = watch.look(flat, descent.value, descent.n_steps, descent.n_evaluations)
-        if time.perf_counter() - began < _CHUNK_SECONDS / 2:
+        seconds = time.perf_counter() - began
+        if seconds < _CHUNK_SECONDS / 2 and room == chunk:
             chunk *= 2
-        elif time.perf_counter() - began > 2 * _CHUNK_SECONDS:
+        elif seconds > 2 * _CHUNK_SECONDS:
             chunk = max(1, chunk // 2)
     if descent.stop != "going":
         reason = descent.stop

@@ -19,7 +19,7 @@ __all__ = ["multistart"]
 
 Array = npt.NDArray[np.float64]
 
-_ROUND = 4096  # steps of every start between looks at Ctrl-C
+_ROUND = 500_000  # steps of all starts together between looks at Ctrl-C: some hundredths of a second
 
 
 def multistart(
@@ -145,11 +145,12 @@ def _in_parallel(
         descent.start()
         descents.append(descent)
     values = [descent.value for descent in descents]
-    for done in range(0, stops.maxiter, _ROUND):
+    each = max(64, _ROUND // len(starts))
+    for done in range(0, stops.maxiter, each):
         going = [descent for descent in descents if descent.stop == "going"]
         if not going:
             break
-        steps = min(_ROUND, stops.maxiter - done)
+        steps = min(each, stops.maxiter - done)
         index, table = template._timetable(steps, done) or NO_SCHEDULE
         _core.advance_all(going, steps, index, table, threads)
     return _stacked(starts, [_result(*one) for one in zip(descents, values, strict=True)])
