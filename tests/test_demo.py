@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fallline
-from fallline import demo, plot
+from fallline import demo, handwriting, plot
 
 pytest.importorskip("sklearn", reason="scikit-learn has the digits")
 
@@ -35,7 +35,7 @@ TITLES = [method.title for method in demo.METHODS]
 
 @pytest.fixture(scope="module")
 def data():
-    return demo.load_data()
+    return handwriting.load_data()
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +95,11 @@ def test_the_check_is_in_the_results_and_shown_first(small_run):
 
 def test_backward_pass_agrees_with_the_complex_step():
     rng = np.random.default_rng(5)
-    network = demo.init_network(6, 9, 4, rng)
+    network = handwriting.init_network(6, 9, 4, rng)
     params = {name: weights + rng.standard_normal(weights.shape) / 4 for name, weights in network.items()}
     X, y = rng.standard_normal((7, 6)), rng.integers(0, 4, 7)
     assert np.abs(X @ params["W1"] + params["b1"]).min() > 1e-3  # no unit so near its kink that rounding decides
-    _, grads = demo.loss_and_grad(params, X, y)
+    _, grads = handwriting.loss_and_grad(params, X, y)
     h = 1e-200  # h**2 vanishes: no truncation error
     for name, weights in params.items():
         for index in np.ndindex(weights.shape):
@@ -122,22 +122,22 @@ def _loss(params, X, y):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_loss_is_the_mean_cross_entropy_in_the_dtype_of_the_weights(dtype):
     rng = np.random.default_rng(6)
-    params = {name: weights.astype(dtype) for name, weights in demo.init_network(6, 9, 4, rng).items()}
+    params = {name: weights.astype(dtype) for name, weights in handwriting.init_network(6, 9, 4, rng).items()}
     X, y = rng.standard_normal((7, 6)).astype(dtype), rng.integers(0, 4, 7)
-    loss, grads = demo.loss_and_grad(params, X, y)
+    loss, grads = handwriting.loss_and_grad(params, X, y)
     assert loss == pytest.approx(_loss(params, X, y), rel=100 * float(np.finfo(dtype).eps))  # some 100 roundings
     assert {name: (g.shape, g.dtype) for name, g in grads.items()} == {n: (p.shape, dtype) for n, p in params.items()}
 
 
 def test_loss_survives_large_scores():
     params = {"W1": np.eye(2), "b1": np.zeros(2), "W2": np.eye(2) * 1e4, "b2": np.zeros(2)}
-    loss, _ = demo.loss_and_grad(params, np.array([[1.0, 0.0]]), np.array([1]))
+    loss, _ = handwriting.loss_and_grad(params, np.array([[1.0, 0.0]]), np.array([1]))
     assert loss == 1e4
 
 
 def test_predictions_are_the_largest_scores():
     params = {"W1": np.eye(3), "b1": np.zeros(3), "W2": np.eye(3), "b2": np.array([0.0, 0.0, 5.0])}
-    assert demo.predict(params, np.array([[9.0, 1, 0], [0, 7, 0], [1, 1, 1]])).tolist() == [0, 1, 2]
+    assert handwriting.predict(params, np.array([[9.0, 1, 0], [0, 7, 0], [1, 1, 1]])).tolist() == [0, 1, 2]
 
 
 def test_data_are_scaled_and_all_digits_are_held_out(data):
@@ -266,7 +266,7 @@ def test_ctrl_c_during_training_keeps_what_was_done(few_methods, no_check, tmp_p
             raise KeyboardInterrupt
         return true_loss(params, X, y)
 
-    true_loss = demo.loss_and_grad
+    true_loss = handwriting.loss_and_grad
     monkeypatch.setattr(demo, "loss_and_grad", interrupted_loss)
     results = demo.run(tmp_path, epochs=1)
     assert results["interrupted"] is True

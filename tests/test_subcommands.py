@@ -13,7 +13,7 @@ import pytest
 import fallline as fl
 from fallline import problems
 from fallline.page import write_page
-from fallline.race import race
+from fallline.race import race, race_digits
 
 COMMAND = Path(sys.executable).with_name("fallline")
 if not COMMAND.exists():
@@ -207,11 +207,27 @@ def test_race(tmp_path):
             "lr: must be \"auto\" or numbers > 0 between commas; got 'x'. Write for instance 0.01,0.1.",
         ),
         (["beale", "--steps", "0"], "steps: must be positive; got 0. Pass the number of steps of each descent."),
+        (["digits", "--epochs", "0"], "epochs: must be positive; got 0. Pass the number of passes"),
         (["beale", "--methods", "sgd", "--html", "/nowhere/a.html"], "page: must be a file that can be written; got"),
     ],
 )
 def test_what_race_refuses(arguments, message):
     assert message in run("race", *arguments, code=1).stderr
+
+
+def test_race_on_digits(tmp_path):
+    page = tmp_path / "digits.html"
+    options = ["--methods", "sgd,adam", "--lr", "0.0001,0.03,0.3,1e9", "--epochs", "4", "--html", page]
+    data = answer("race", "digits", *options)
+    assert [row["optimizer"] for row in data["ranking"]] == ["adam", "sgd"]
+    assert data["ranking"][0]["lr"] in (0.03, 0.3)
+    assert 1 <= data["ranking"][0]["steps_to_target"] <= 4
+    assert page.exists()
+    found = race_digits(methods=["sgd"], rates=[0.1, 1e9], epochs=2)
+    good, wild = found.entries[0].runs
+    assert good.values[0] > good.values[1] > good.values[2]
+    assert (good.diverged, wild.diverged) == (False, True)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_steps_to_the_target_by_hand():
@@ -234,7 +250,7 @@ def test_the_minimum_may_be_unknown():
 
     unknown = dataclasses.replace(problems.get("booth"), minimum=math.inf, minima=())
     found = race(unknown, methods=["adam"], rates=[0.3], steps=300)
-    assert found.problem.minimum == min(found.entries[0].best.values)
+    assert found.minimum == found.problem.minimum == min(found.entries[0].best.values)
     assert found.problem.minima[0] == pytest.approx((1, 3), abs=0.1)
 
 

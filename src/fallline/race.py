@@ -12,17 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline.calculus.compiled import Compiled, compile
+from fallline.handwriting import Data, init_network, load_data, loss_and_grad
 from fallline.minimizing import build_optimizer, minimize
 from fallline.optim import optimizers
 from fallline.problems import Problem
+from fallline.train import train
 
-__all__ = ["Entry", "Race", "Run", "race", "rates_of"]
+__all__ = ["Entry", "Race", "Run", "race", "race_digits", "rates_of"]
 
 Array = npt.NDArray[np.float64]
 
 _SWEEP = tuple(float(f"{lr:.1g}") for lr in np.geomspace(1e-4, 10, 11))
 _NEAR = 1e-6  # the target: so much of the way from the start's value to the minimum is left
 _TIMED_STEPS = 5000
+_HIDDEN = 32  # of the network that reads digits
 _GRID = 81  # points of the surface in each direction
 _MARGIN = 0.15  # of what the page shows, around the paths
 
@@ -36,8 +39,8 @@ class Run:
     lr : float
     values : ndarray, shape (steps + 1,)
         f at the visited points.
-    path : ndarray, shape (steps + 1, n)
-        As far as they are finite.
+    path : ndarray, shape (steps + 1, n), or None
+        The points, as far as they are finite; None for training, whose points have too many coordinates.
     diverged : bool
         Whether it ended above the start, or where f is not finite.
     steps_to_target : int or None
@@ -46,7 +49,7 @@ class Run:
 
     lr: float
     values: Array
-    path: Array
+    path: Array | None
     diverged: bool
     steps_to_target: int | None
 
@@ -84,17 +87,28 @@ class Race:
 
     Attributes
     ----------
-    problem : Problem
-        Where the minimum was not known, the least value seen stands for it.
+    title, about : str
+        What was raced on.
+    xlabel, ylabel : str
+        What a step is, and what is plotted against steps.
+    minimum : float
+        From which values are counted; the least that was seen, where the minimum is not known.
     target : float
-        The distance from the minimum, in f, that counts as arrived.
+        The distance from the minimum that counts as arrived.
     entries : tuple of Entry
         The soonest first.
+    problem : Problem or None
+        None for training.
     """
 
-    problem: Problem
+    title: str
+    about: str
+    xlabel: str
+    ylabel: str
+    minimum: float
     target: float
     entries: tuple[Entry, ...]
+    problem: Problem | None = None
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the ranking, in plain numbers."""
@@ -112,15 +126,15 @@ class Race:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `write_page` takes."""
-        problem = self.problem
+        drawable = self.problem is not None and self.problem.dimensions == 2
         return {
-            "title": f"Race on {problem.title}",
-            "about": f"f({', '.join(problem.variables)}) = {problem.formula}, from {_point(problem.start)}",
-            "caption": "Ranked by the steps after which f stays below the target, at the best learning rate of each.",
-            "xlabel": "step",
-            "ylabel": "Distance to the minimum in f, against steps",
+            "title": f"Race on {self.title}",
+            "about": self.about,
+            "caption": f"Ranked by the {self.xlabel}s from which on it stays in the target, at the best learning rate",
+            "xlabel": self.xlabel,
+            "ylabel": self.ylabel,
             "target": self.target,
-            "surface": self._surface() if problem.dimensions == 2 else None,
+            "surface": self._surface(self.problem) if drawable and self.problem is not None else None,
             "methods": [self._entry(entry) for entry in self.entries],
         }
 
@@ -128,8 +142,8 @@ class Race:
         runs = [
             {
                 "lr": run.lr,
-                "losses": [_short(value - self.problem.minimum) for value in run.values],
-                "path": [[_short(x) for x in point] for point in run.path],
+                "losses": [_short(value - self.minimum) for value in run.values],
+                "path": None if run.path is None else [[_short(x) for x in point] for point in run.path],
                 "steps_to_target": run.steps_to_target,
                 "seconds_to_target": None
                 if run.steps_to_target is None
@@ -140,11 +154,11 @@ class Race:
         ]
         return {"name": entry.name, "title": entry.title, "best": entry.runs.index(entry.best), "runs": runs}
 
-    def _surface(self) -> dict[str, Any]:
+    def _surface(self, problem: Problem) -> dict[str, Any]:
         """Return heights between 0 and 1 on a grid around the paths; equal steps are equal factors of f."""
-        (x_low, x_high), (y_low, y_high) = self._view()
+        (x_low, x_high), (y_low, y_high) = self._view(problem)
         grid = np.stack(np.meshgrid(np.linspace(x_low, x_high, _GRID), np.linspace(y_low, y_high, _GRID)))
-        height = self.problem(grid) - self.problem.minimum
+        height = problem(grid) - problem.minimum
         height = np.where(np.isfinite(height), height, np.nanmax(height[np.isfinite(height)]))
         low = max(np.quantile(height, 0.0005), 1e-7 * height.max(), 1e-300)
         level = np.log(np.maximum(height, low) / low) / max(math.log(max(height.max() / low, 1.0)), 1e-9)
@@ -152,16 +166,17 @@ class Race:
             "x": [x_low, x_high],
             "y": [y_low, y_high],
             "heights": level.round(3).tolist(),
-            "start": list(self.problem.start),
-            "minima": [list(point) for point in self.problem.minima],
+            "start": list(problem.start),
+            "minima": [list(point) for point in problem.minima],
         }
 
-    def _view(self) -> list[tuple[float, float]]:
+    def _view(self, problem: Problem) -> list[tuple[float, float]]:
         """Return what the best paths, the start and the minima need, within the problem's bounds."""
-        best = [entry.best.path for entry in self.entries[:8] if not entry.best.diverged]
-        points = np.concatenate([np.array([self.problem.start, *self.problem.minima]), *best])
+        paths = [entry.best.path for entry in self.entries[:8] if not entry.best.diverged]
+        best = [path for path in paths if path is not None]
+        points = np.concatenate([np.array([problem.start, *problem.minima]), *best])
         view = []
-        for along, (low, high) in zip(points.T, self.problem.bounds, strict=True):
+        for along, (low, high) in zip(points.T, problem.bounds, strict=True):
             inside = along[(along >= low) & (along <= high)]
             first, last = float(inside.min()), float(inside.max())
             margin = max(_MARGIN * (last - first), 0.05 * (high - low))
@@ -211,10 +226,8 @@ def race(
     >>> [entry.name for entry in ranking.entries]
     ['sgd', 'adam']
     """
-    names = list(optimizers()) if methods is None else list(methods)
+    names = _known(methods)
     start = np.array(problem.start)
-    for name in names:
-        build_optimizer("race", name, start.copy(), False, {})
     g = compile(problem)
     entries = []
     for done, name in enumerate(names, 1):
@@ -225,11 +238,93 @@ def race(
     problem = _with_minimum(problem, entries)
     if target is None:
         target = _NEAR * max(float(g(start)) - problem.minimum, np.finfo(float).tiny)
-    arrived = [
-        replace(entry, runs=tuple(_with_target(run, problem.minimum + target) for run in entry.runs))
-        for entry in entries
-    ]
-    return Race(problem, target, tuple(sorted(arrived, key=lambda entry: entry.best.rank)))
+    formula = f"f({', '.join(problem.variables)}) = {problem.formula}, from {_point(problem.start)}"
+    return Race(
+        problem.title, formula, "step", "Distance to the minimum in f, against steps", problem.minimum, target,
+        _ranked(entries, problem.minimum + target), problem,
+    )  # fmt: skip
+
+
+def race_digits(
+    *,
+    methods: Sequence[str] | None = None,
+    rates: Sequence[float] | None = None,
+    epochs: int = 5,
+    target: float = 0.1,
+    report: Callable[[int, int], None] | None = None,
+) -> Race:
+    """Let optimizers train a network on scikit-learn's handwritten digits, and rank them.
+
+    Parameters
+    ----------
+    methods, rates, report
+        As for `race`.
+    epochs : int
+        Passes over the digits, in batches of 32.
+    target : float
+        The training loss that counts as arrived.
+
+    Returns
+    -------
+    Race
+        A step of which is an epoch.
+
+    Raises
+    ------
+    ValueError
+        If a method is unknown.
+    ModuleNotFoundError
+        If scikit-learn is missing.
+
+    Examples
+    --------
+    >>> from fallline.race import race_digits
+    >>> ranking = race_digits(methods=["adam"], rates=[0.003], epochs=2)
+    >>> ranking.entries[0].best.values.shape
+    (3,)
+    """
+    names = _known(methods)
+    try:
+        data = load_data()
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(
+            'race: scikit-learn must be installed; got none. Run: pip install "fallline[demo]"', name="sklearn"
+        ) from None
+    entries = []
+    for done, name in enumerate(names, 1):
+        trained = [_train(data, name, lr, epochs) for lr in rates or _SWEEP]
+        seconds = min(seconds for _, seconds in trained)
+        entries.append(Entry(name, optimizers()[name].__name__, tuple(run for run, _ in trained), seconds))
+        if report is not None:
+            report(done, len(names))
+    about = f"a network of {_HIDDEN} hidden units reads {len(data.X)} handwritten digits, in batches of 32"
+    return Race("digits", about, "epoch", "Training loss, against epochs", 0.0, target, _ranked(entries, target))
+
+
+def _train(data: Data, method: str, lr: float, epochs: int) -> tuple[Run, float]:
+    """Return a run, and the seconds of an epoch."""
+    params = init_network(data.X.shape[1], _HIDDEN, 10, np.random.default_rng(0))
+    first = float(loss_and_grad(params, data.X, data.y)[0])
+    with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told in the ranking
+        optimizer = optimizers()[method](params, lr=lr, nonfinite="ignore")
+        history = train(loss_and_grad, params, (data.X, data.y), optimizer=optimizer, epochs=epochs, rng=0)
+    values = np.append(first, np.asarray(history.epoch_loss, dtype=np.float64))
+    diverged = history.stopped == "non-finite loss" or not values[-1] <= first
+    return Run(lr, values, None, diverged, None), history.seconds / max(1, history.epochs)
+
+
+def _ranked(entries: Sequence[Entry], value: float) -> tuple[Entry, ...]:
+    """Return the entries with the steps from which on they stay below a value, the soonest first."""
+    arrived = [replace(entry, runs=tuple(_with_target(run, value) for run in entry.runs)) for entry in entries]
+    return tuple(sorted(arrived, key=lambda entry: entry.best.rank))
+
+
+def _known(methods: Sequence[str] | None) -> list[str]:
+    """Return the names of the optimizers to race, or raise."""
+    names = list(optimizers()) if methods is None else list(methods)
+    for name in names:
+        build_optimizer("race", name, np.zeros(1), False, {})
+    return names
 
 
 def _run(g: Compiled, start: Array, method: str, lr: float, steps: int) -> Run:
@@ -263,7 +358,8 @@ def _with_minimum(problem: Problem, entries: Sequence[Entry]) -> Problem:
     runs = [run for entry in entries for run in entry.runs]
     least = min(runs, key=lambda run: float(np.nanmin(run.values)))
     at = int(np.nanargmin(least.values))
-    return replace(problem, minimum=float(least.values[at]), minima=(tuple(map(float, least.path[at])),))
+    where = () if least.path is None else (tuple(map(float, least.path[at])),)
+    return replace(problem, minimum=float(least.values[at]), minima=where)
 
 
 def rates_of(text: str) -> list[float] | None:

@@ -24,7 +24,7 @@ from fallline.machine import measure_steps
 from fallline.minimizing import minimize
 from fallline.page import write_page
 from fallline.problems import Problem
-from fallline.race import Race, race, rates_of
+from fallline.race import Race, race, race_digits, rates_of
 
 __all__ = ["ALL", "Subcommand"]
 
@@ -240,40 +240,46 @@ def _figure(path: str, size: tuple[float, float]) -> Any:
 
 
 def _race_arguments(parser: Any) -> None:
-    parser.add_argument("function", help="a problem, or an expression with --start; see fallline minimize --help")
+    parser.add_argument(
+        "function", help='a problem, an expression with --start (see fallline minimize --help), or "digits"'
+    )
     parser.add_argument("--start", metavar="1,2", help="default: that of the problem")
     parser.add_argument("--methods", default="all", metavar="adam,sgd", help='optimizers, or "all" (the default)')
     parser.add_argument(
         "--lr", default="auto", metavar="0.01,0.1", help='learning rates, or "auto" (the default): 1e-4 to 10'
     )
     parser.add_argument("--steps", type=int, default=500, metavar="N", help="of each descent (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=5, metavar="N", help="passes over the digits (default: %(default)s)"
+    )
     parser.add_argument("--html", metavar="PATH", help="write an interactive page: one file, which needs nothing else")
     parser.add_argument("--plot", metavar="PATH", help="draw the losses of the best (needs matplotlib)")
 
 
 def _race(arguments: argparse.Namespace) -> Answer:
-    problem = _problem(arguments.function, arguments.start)
     methods = None if arguments.methods == "all" else arguments.methods.split(",")
     if arguments.steps < 1:
         raise ValueError(f"steps: must be positive; got {arguments.steps}. Pass the number of steps of each descent.")
-    with _progress() as report:
-        found = race(problem, methods=methods, rates=rates_of(arguments.lr), steps=arguments.steps, report=report)
-    rows = found.rows()
-    header = ["optimizer", "learning rate", "steps to target", "time to target", "f at the end"]
-    lines = [table(header, [_row(row) for row in rows], optional=("f at the end",)), ""]
-    lines.append(
-        wrap(
-            f"Each descent has {arguments.steps} steps from "
-            f"{', '.join(f'{x:g}' for x in problem.start)}; the target is "
-            f"{found.target:.3g} from the minimum {found.problem.minimum:.6g}. Of the learning rates the best is shown."
+    if arguments.epochs < 1:
+        raise ValueError(
+            f"epochs: must be positive; got {arguments.epochs}. Pass the number of passes over the digits."
         )
+    options: dict[str, Any] = {"methods": methods, "rates": rates_of(arguments.lr)}
+    with _progress() as report:
+        if arguments.function == "digits":
+            found = race_digits(epochs=arguments.epochs, report=report, **options)
+        else:
+            problem = _problem(arguments.function, arguments.start)
+            found = race(problem, steps=arguments.steps, report=report, **options)
+    rows = found.rows()
+    step = found.xlabel
+    header = ["optimizer", "learning rate", f"{step}s to target", "time to target", "at the end"]
+    about = (
+        f"{found.about[0].upper()}{found.about[1:]}. The target is {found.target:.3g} from {found.minimum:.6g}. Of the "
+        "learning rates the best is shown."
     )
-    data: dict[str, Any] = {
-        "problem": problem.name,
-        "formula": problem.formula,
-        "target": found.target,
-        "ranking": rows,
-    }
+    lines = [table(header, [_row(row) for row in rows], optional=("at the end",)), "", wrap(about)]
+    data: dict[str, Any] = {"race": found.title, "about": found.about, "target": found.target, "ranking": rows}
     if arguments.html:
         data["page"] = str(write_page(found.to_dict(), arguments.html))
         lines.append(f"page: {arguments.html}")
@@ -289,9 +295,16 @@ def _row(row: dict[str, Any]) -> list[str]:
         row["optimizer"],
         f"{row['lr']:g}",
         "-" if steps is None else str(steps),
-        "-" if seconds is None else f"{seconds * 1e6:.3g} µs",
+        "-" if seconds is None else _duration(seconds),
         "diverged" if row["diverged"] else f"{row['value']:.3g}",
     ]
+
+
+def _duration(seconds: float) -> str:
+    for unit, factor in (("s", 1), ("ms", 1e3)):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
 
 
 def _draw_race(found: Race, path: str) -> str:
@@ -299,12 +312,12 @@ def _draw_race(found: Race, path: str) -> str:
 
     curves = {}
     for entry in found.entries[:7]:
-        distance = entry.best.values - found.problem.minimum
+        distance = entry.best.values - found.minimum
         if (distance[1:] > 0).any():
             curves[entry.title] = distance[1:]
     with _figure(path, (9, 5)) as axes:
-        plot.losses(curves, axes, xlabel="step", ylabel="distance to the minimum in f")
-        axes.set_title(f"Race on {found.problem.title}")
+        plot.losses(curves, axes, xlabel=found.xlabel, ylabel=found.ylabel.partition(",")[0].lower())
+        axes.set_title(f"Race on {found.title}")
     return path
 
 
@@ -420,6 +433,7 @@ _RACE = """\
 examples:
   fallline race beale --html race.html
   fallline race "x**4 + y**2" --start 2,1 --methods adam,sgd --lr 0.01,0.1
+  fallline race digits --methods sgd,momentum,adam --html digits.html
 """
 _BENCH = """\
 examples:
