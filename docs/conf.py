@@ -16,6 +16,7 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_param = False  # which would tear "lr, eps, weight_decay : ..." apart
 napoleon_use_ivar = True
 napoleon_preprocess_types = False
 autodoc_typehints = "none"
@@ -33,8 +34,11 @@ def best_path(name):
     """Return the learning rate with which the optimizer comes lowest, and its path."""
     g = fl.compile(SURFACE)
     runs = [fl.minimize(g, SURFACE.start, method=name, lr=lr, maxiter=STEPS, gtol=None, record="path") for lr in RATES]
-    lr, run = min(zip(RATES, runs, strict=True), key=lambda one: g(one[1].path[-1]) if one[1].status != 6 else 1e300)
-    return lr, run.path
+    low, high = zip(*SURFACE.bounds, strict=True)
+    seen = [
+        (lr, run.path) for lr, run in zip(RATES, runs, strict=True) if ((low <= run.path) & (run.path <= high)).all()
+    ]
+    return min(seen, key=lambda one: g(one[1][-1]))
 
 
 def picture(name, kind, folder):
