@@ -103,24 +103,12 @@ static void descend_once(fl_descent *d)
         keep_best(d);
 }
 
-static void follow(fl_plan *plan, const fl_timetable *timetable, size_t step)
-{
-    fl_group *group = fl_plan_current(plan);
-    for (size_t i = 0; i < timetable->n_numbers; i++) {
-        const double number = timetable->table[step*timetable->n_numbers + i];
-        if (timetable->index[i] < FL_MAX_HYPERS)
-            group->hypers[timetable->index[i]] = number;
-        else
-            group->l2 = number;
-    }
-}
-
 size_t fl_descend(fl_descent *d, size_t n_steps, const fl_timetable *timetable, size_t every, double *path)
 {
     size_t n_recorded = 0;
     for (size_t k = 0; k < n_steps && d->stop == FL_GOING; k++) {
         if (timetable != NULL)
-            follow(d->plan, timetable, k);
+            fl_plan_follow(d->plan, timetable, k);
         descend_once(d);
         if (path != NULL && d->n_steps % every == 0)
             memcpy(path + d->n*n_recorded++, d->x, d->n*sizeof *d->x);

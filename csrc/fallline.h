@@ -137,9 +137,26 @@ fl_group *fl_plan_current(fl_plan *plan);
  * Between fl_plan_enter and fl_plan_leave. */
 fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
 
+/* The same under FL_IGNORE and without clip_norm, for a plan of contiguous doubles without averages, by a rule without norms: of
+ * tensor 0, which has rows of `width` <= FL_BLOCK elements, only the rows at index[0..n), all different and not negative, whose
+ * gradients are gradient[0..n*width); of the others all. */
+void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width,
+                     const double *gradient);
+
 /* The first element of tensor i's gradient that is not finite (or its size, if all are) and how many there are, in the
  * groups as they were at the last fl_plan_enter. Serial. */
 void fl_plan_locate(const fl_plan *plan, size_t i, size_t *first, size_t *count);
+
+/* Hyperparameters that change from step to step: number i of step k is table[k*n_numbers + i], and goes to hyperparameter
+ * index[i] of the plan's only group, or to its l2 if that is FL_MAX_HYPERS. */
+typedef struct {
+    size_t n_numbers;
+    const size_t *index;
+    const double *table;
+} fl_timetable;
+
+/* Set the numbers of step k; between fl_plan_enter and fl_plan_leave. */
+void fl_plan_follow(fl_plan *plan, const fl_timetable *timetable, size_t k);
 
 /* ---- numerical derivatives (diff.c) ---- */
 
@@ -280,14 +297,6 @@ typedef struct {
 /* Evaluate at x, which becomes the best point. */
 void fl_descend_start(fl_descent *d);
 
-/* Hyperparameters that change from step to step: number i of step k is table[k*n_numbers + i], and goes to hyperparameter
- * index[i] of the plan's only group, or to its l2 if that is FL_MAX_HYPERS. */
-typedef struct {
-    size_t n_numbers;
-    const size_t *index;
-    const double *table;
-} fl_timetable;
-
 /* At most n_steps more steps, or fewer if d->stop says so: step, project, evaluate. `timetable` may be NULL.
  * Unless `path` is NULL, x after every step whose number is a multiple of `every` is appended there. Returns how many were. The
  * plan is entered, by whoever calls. */
@@ -296,6 +305,61 @@ size_t fl_descend(fl_descent *d, size_t n_steps, const fl_timetable *timetable, 
 /* The same without a path for many descents, on at most `threads` threads; ones that have stopped are left alone. */
 void fl_descend_many(size_t n_descents, fl_descent *const *descents, size_t n_steps, const fl_timetable *timetable,
                      size_t threads);
+
+/* ---- linear models (linear.c) ---- */
+
+/* Up to FL_MODIFIED_HUBER of a class and a margin, then of a number and an error, and of one class among many. */
+typedef enum {
+    FL_LOG = 0,
+    FL_HINGE,
+    FL_SQUARED_HINGE,
+    FL_MODIFIED_HUBER,
+    FL_SQUARED,
+    FL_HUBER,    /* quadratic up to the parameter, > 0 */
+    FL_QUANTILE, /* of the parameter, in (0, 1) */
+    FL_SOFTMAX
+} fl_loss;
+
+/* Samples: all features of each in C order, or (columns is not NULL) those of row i at starts[i] <= k < starts[i + 1], all
+ * different. `is_single`: of float, not double. */
+typedef struct {
+    const void *data;
+    const int32_t *columns, *starts;
+    int is_single;
+    const double *targets; /* the number of the class, with one output 0 or 1; or the number to predict */
+    const double *weights; /* of the rows, NULL: 1 each */
+} fl_rows;
+
+/* A linear model that learns. Arrays of weights have n_features*n_outputs numbers, feature by feature; those of intercepts
+ * n_outputs. The caller fills in what comes before `decay`. */
+typedef struct {
+    fl_plan *plan;                /* of weights and intercept, with the gradients below; not frozen */
+    const fl_settings *settings;  /* with FL_IGNORE */
+    fl_loss loss;
+    double parameter, l2, l1;     /* of the loss; penalties l2/2*w^2 + l1*|w|, not of intercepts */
+    size_t n_features, n_outputs;
+    size_t lr;                    /* which hyperparameter of the rule is the learning rate */
+    double *weights, *intercept;  /* intercept: NULL if there is none */
+    double *gradient, *intercept_gradient; /* zeros */
+    double *before, *compact;     /* scratch of the size of weights */
+    double *scores, *row;         /* n_outputs; n_features */
+    double *average, *average_intercept; /* mean of the weights after each step; NULL: none */
+    size_t n_averaged;
+    /* To step only the features that a batch of sparse rows has, else NULL; without averages, and for n_outputs <= FL_BLOCK: */
+    int32_t *seen_in_batch;       /* n_features */
+    unsigned char *is_seen;       /* n_features zeros */
+    int is_exact;                 /* the rule is gradient descent: the penalty of the rest is made up for; lr*l2 < 1 */
+    double *pulls;                /* n_features zeros, if so and l1 > 0; else NULL */
+    double decay, pull;           /* 1 and 0 */
+    const int32_t *seen;          /* while a step is made */
+    size_t n_seen;
+} fl_learner;
+
+/* Learn from the rows order[0..n), `batch` to a step: the gradient is the mean of weight*loss, plus that of the penalties. Returns
+ * the sum of weight*loss, each at the weights before its step. The timetable has a row for each step. The plan is entered, by
+ * whoever calls. */
+double fl_learn(fl_learner *learner, const fl_rows *rows, size_t n, const size_t *order, size_t batch,
+                const fl_timetable *timetable);
 
 /* ---- threads (pool.c) ---- */
 

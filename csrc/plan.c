@@ -561,9 +561,9 @@ void fl_plan_leave(fl_plan *plan) { atomic_store(&plan->owner, 0); }
 
 fl_group *fl_plan_current(fl_plan *plan) { return plan->current; }
 
-fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
+static fl_pass pass_of(const fl_plan *plan, const fl_settings *settings)
 {
-    fl_pass pass = {
+    return (fl_pass){
         .plan = plan,
         .settings = settings,
         .kernels = fl_kernels_current(),
@@ -572,6 +572,11 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
         .unit = 1,
         .backwards = 1, /* the first pass turns round */
     };
+}
+
+fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
+{
+    fl_pass pass = pass_of(plan, settings);
     const fl_status status = check(&pass);
     if (status != FL_OK)
         return status;
@@ -580,4 +585,65 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
         measure(&pass);
     run(&pass, step_task);
     return FL_OK;
+}
+
+void fl_plan_follow(fl_plan *plan, const fl_timetable *timetable, size_t k)
+{
+    for (size_t i = 0; i < timetable->n_numbers; i++) {
+        const double number = timetable->table[k*timetable->n_numbers + i];
+        if (timetable->index[i] < FL_MAX_HYPERS)
+            plan->current->hypers[timetable->index[i]] = number;
+        else
+            plan->current->l2 = number;
+    }
+}
+
+/* Copies rows that lie apart in `array` to one another in `rows`, or back. */
+static void gather_rows(double *rows, const double *array, size_t n, const int32_t *index, size_t width)
+{
+    for (size_t i = 0; width == 1 && i < n; i++)
+        rows[i] = array[index[i]];
+    for (size_t i = 0; width > 1 && i < n; i++)
+        for (size_t k = 0; k < width; k++)
+            rows[i*width + k] = array[(size_t)index[i]*width + k];
+}
+
+static void scatter_rows(double *array, const double *rows, size_t n, const int32_t *index, size_t width)
+{
+    for (size_t i = 0; width == 1 && i < n; i++)
+        array[index[i]] = rows[i];
+    for (size_t i = 0; width > 1 && i < n; i++)
+        for (size_t k = 0; k < width; k++)
+            array[(size_t)index[i]*width + k] = rows[i*width + k];
+}
+
+static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, const double *gradient)
+{
+    const fl_plan *plan = pass->plan;
+    const fl_tensor *t = plan->tensors;
+    const size_t n_states = fl_rules[plan->rule].info.n_states;
+    const fl_dress dress = dress_of(pass, t);
+    double p[FL_BLOCK], states[FL_MAX_STATES][FL_BLOCK], *param = (double *)(void *)t->param;
+    void *const to_states[FL_MAX_STATES] = {states[0], states[1], states[2], states[3]};
+    gather_rows(p, param, n, index, width);
+    for (size_t k = 0; k < n_states; k++)
+        gather_rows(states[k], t->state[k], n, index, width);
+    pass->kernels->step[plan->rule][FL_DOUBLE](p, gradient, to_states, constants_of(plan, 0), is_bare(&dress) ? NULL : &dress,
+                                               NULL, n*width);
+    scatter_rows(param, p, n, index, width);
+    for (size_t k = 0; k < n_states; k++)
+        scatter_rows(t->state[k], states[k], n, index, width);
+}
+
+void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width,
+                     const double *gradient)
+{
+    const fl_pass pass = pass_of(plan, settings);
+    const size_t at_once = FL_BLOCK/width;
+    prepare(plan);
+    for (size_t done = 0; done < n; done += at_once)
+        step_rows(&pass, smaller(n - done, at_once), index + done, width, gradient + done*width);
+    for (size_t i = 0; i < plan->n_spans; i++)
+        if (plan->spans[i].tensor > 0)
+            step_span(&pass, &plan->spans[i]);
 }

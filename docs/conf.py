@@ -75,6 +75,7 @@ MODULES = {  # where the reference looks for names that are not at the top
     "fallline.schedules": "Schedules",
     "fallline.problems": "Test problems",
     "fallline.plot": "Pictures",
+    "fallline.sklearn": "Linear models for scikit-learn",
 }
 
 

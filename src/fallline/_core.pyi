@@ -144,3 +144,35 @@ class Descent:
 def advance_all(descents: list[Descent], n_steps: int, index: _Indices, table: _Floats, threads: int) -> None: ...
 
 STOPS: dict[int, str]
+
+class Samples:
+    def __new__(
+        cls,
+        data: _Array,
+        columns: npt.NDArray[np.int32] | None,
+        starts: npt.NDArray[np.int32] | None,
+        n_features: int,
+        targets: _Floats,
+        weights: _Floats | None,
+    ) -> Self: ...
+
+class Learner:
+    n_averaged: int
+    def __new__(
+        cls,
+        plan: Plan,
+        loss: str,
+        parameter: float,
+        l2: float,
+        l1: float,
+        n_outputs: int,
+        lr: int,
+        only_seen: bool,
+        is_exact: bool,
+        average: tuple[_Floats, _Floats] | None,
+    ) -> Self: ...
+    @property
+    def is_exact(self) -> bool: ...
+    def learn(self, samples: Samples, order: _Indices, batch: int, index: _Indices, table: _Floats) -> float: ...
+
+LOSSES: dict[str, int]

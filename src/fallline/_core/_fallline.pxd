@@ -1,6 +1,6 @@
 """The C surface, as csrc/fallline.h declares it."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 cdef extern from "fallline.h" nogil:
     enum:
@@ -9,6 +9,7 @@ cdef extern from "fallline.h" nogil:
         FL_MAX_HYPERS
         FL_MAX_DIMS
         FL_MAX_NODES
+        FL_BLOCK
 
     ctypedef enum fl_status:
         FL_OK
@@ -183,3 +184,49 @@ cdef extern from "fallline.h" nogil:
     size_t fl_descend(fl_descent *d, size_t n_steps, const fl_timetable *timetable, size_t every, double *path) noexcept
     void fl_descend_many(size_t n_descents, fl_descent *const *descents, size_t n_steps, const fl_timetable *timetable,
                          size_t threads) noexcept
+
+    ctypedef enum fl_loss:
+        FL_LOG
+        FL_HINGE
+        FL_SQUARED_HINGE
+        FL_MODIFIED_HUBER
+        FL_SQUARED
+        FL_HUBER
+        FL_QUANTILE
+        FL_SOFTMAX
+
+    ctypedef struct fl_rows:
+        const void *data
+        const int32_t *columns
+        const int32_t *starts
+        int is_single
+        const double *targets
+        const double *weights
+
+    ctypedef struct fl_learner:
+        fl_plan *plan
+        const fl_settings *settings
+        fl_loss loss
+        double parameter, l2, l1
+        size_t n_features, n_outputs
+        size_t lr
+        double *weights
+        double *intercept
+        double *gradient
+        double *intercept_gradient
+        double *before
+        double *compact
+        double *scores
+        double *row
+        double *average
+        double *average_intercept
+        size_t n_averaged
+        int32_t *seen_in_batch
+        unsigned char *is_seen
+        int is_exact
+        double *pulls
+        double decay, pull
+        size_t n_seen
+
+    double fl_learn(fl_learner *learner, const fl_rows *rows, size_t n, const size_t *order, size_t batch,
+                    const fl_timetable *timetable) noexcept
