@@ -1,11 +1,13 @@
 """The documents: their code runs and prints what they say, and their list of mistakes is that of the code."""
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+import fallline as fl
 from fallline.causes import CATALOGUE
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -37,3 +39,34 @@ def test_links_lead_somewhere():
     for path in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / target).exists(), (path.name, target)
+
+
+@pytest.mark.parametrize("name", fl.optimizers())
+def test_each_optimizer_says_what_its_page_needs(name):
+    """What it does, its mathematics, when to use it, its parameters, and where it comes from."""
+    text = fl.optimizers()[name].__doc__
+    for part in (".. math::", "\n    Use it ", "\n    Parameters\n", "\n    References\n", "\n    Examples\n"):
+        assert part in text, part
+
+
+def reference():
+    """What docs/conf.py writes into the reference."""
+    spec = importlib.util.spec_from_file_location("docs_conf", DOCS / "conf.py")
+    conf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    return conf
+
+
+def test_the_reference_names_all_that_is_public(tmp_path):
+    conf = reference()
+    conf.HERE = tmp_path
+    conf.write_reference(None)
+    page = (tmp_path / "reference.rst").read_text()
+    named = set(re.findall(r"^\.\. auto\w+:: fallline\.([\w.]+)$", page, re.MULTILINE))
+    optimizers = {kind.__name__ for kind in fl.optimizers().values()}
+    modules = {name.removeprefix("fallline.") for name in conf.MODULES}
+    assert set(fl.__all__) - optimizers - modules <= named
+    for module in modules:
+        contents = importlib.import_module(f"fallline.{module}")
+        callables = {name for name in contents.__all__ if callable(getattr(contents, name))}
+        assert {f"{module}.{name}" for name in callables} <= named

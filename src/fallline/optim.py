@@ -51,6 +51,9 @@ class SGD(Optimizer):
 
     where the first gradient is not dampened.
 
+    Use it as the yardstick, where the problem is well scaled or a rate that decays is worth its planning: it keeps no
+    state without momentum, and often generalizes best on images.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -118,6 +121,8 @@ class Momentum(SGD):
 
     .. math:: b \leftarrow \mu b + (1-\tau) g, \qquad \theta \leftarrow \theta - \eta b
 
+    Use it before anything cleverer where plain steps zigzag across a valley or crawl along it; one array of state.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -159,6 +164,8 @@ class Nesterov(SGD):
     It is `SGD` with ``momentum=0.9, nesterov=True``:
 
     .. math:: b \leftarrow \mu b + g, \qquad \theta \leftarrow \theta - \eta (g + \mu b)
+
+    Use it in place of plain momentum at high :math:`\mu`, where that overshoots; the state is the same.
 
     Parameters
     ----------
@@ -202,6 +209,9 @@ class Adagrad(Optimizer):
     .. math:: s \leftarrow s + g^2, \qquad
               \theta \leftarrow \theta - \frac{\eta}{1 + (t-1)\,\mathtt{lr\_decay}}\, \frac{g}{\sqrt{s} + \epsilon}
 
+    Use it for sparse features and convex losses, whose rare coordinates keep large steps; in long runs of a network its
+    steps die out, because the sum only grows.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -243,6 +253,8 @@ class Adadelta(Optimizer):
               \Delta = \frac{\sqrt{u + \epsilon}}{\sqrt{v + \epsilon}}\, g, \quad
               u \leftarrow \operatorname{EMA}(\Delta^2; \rho), \quad \theta \leftarrow \theta - \eta \Delta
 
+    Use it where no learning rate can be tried out; it starts slowly, and rarely wins against a rate that was tuned.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -279,6 +291,9 @@ class RMSprop(Optimizer):
 
     Centered, :math:`a \leftarrow \operatorname{EMA}(g; \alpha)` and :math:`v - a^2` takes the place of :math:`v`. With
     momentum, :math:`b \leftarrow \mu b + g/(\sqrt{v} + \epsilon)` and :math:`\theta \leftarrow \theta - \eta b`.
+
+    Use it for recurrent networks and reinforcement learning, where the scale of the gradient drifts; half the state of
+    Adam's, and no correction of its first steps.
 
     Parameters
     ----------
@@ -330,6 +345,9 @@ class Adam(Optimizer):
 
     .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad v \leftarrow \operatorname{EMA}(g^2; \beta_2), \quad
               \theta \leftarrow \theta - \eta\, \frac{m/(1-\beta_1^t)}{\sqrt{v/(1-\beta_2^t)} + \epsilon}
+
+    Use it as the first choice for a network that is not understood yet: it forgives badly scaled layers, for two arrays
+    of state. With weight decay take `AdamW`.
 
     Parameters
     ----------
@@ -388,6 +406,9 @@ class AdamW(Optimizer):
 
     .. math:: \theta \leftarrow (1 - \eta\lambda)\, \theta, \quad\text{then a step of Adam}
 
+    Use it for transformers, and wherever Adam needs weight decay: the decay is then the same for all weights, and is
+    tuned apart from the learning rate.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -434,6 +455,9 @@ class Adamax(Optimizer):
     .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad u \leftarrow \max(\beta_2 u, |g| + \epsilon), \quad
               \theta \leftarrow \theta - \frac{\eta}{1-\beta_1^t}\, \frac{m}{u}
 
+    Use it where gradients are mostly 0 with rare large ones, as of embeddings: a maximum forgets slower than a mean,
+    and needs no correction of its first steps.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -475,6 +499,8 @@ class NAdam(Optimizer):
               \Big/ \Bigl(\sqrt{v/(1-\beta_2^t)} + \epsilon\Bigr)
 
     with the moments of `Adam`.
+
+    Use it where Adam works and a little faster start is wanted; the cost is the same.
 
     Parameters
     ----------
@@ -526,6 +552,8 @@ class RAdam(Optimizer):
 
     with the moments of `Adam`.
 
+    Use it where Adam needs a warm-up of its learning rate, and none is to be planned.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -570,6 +598,9 @@ class AdaBelief(Optimizer):
               s \leftarrow \operatorname{EMA}((g-m)^2; \beta_2) + \epsilon, \quad
               \theta \leftarrow \theta - \eta\, \frac{m/(1-\beta_1^t)}{\sqrt{s/(1-\beta_2^t)} + \epsilon}
 
+    Use it where gradients are consistent but small, so that Adam's steps are too short; it reacts to noise that
+    changes, and is more sensitive to eps.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -611,6 +642,8 @@ class Yogi(Optimizer):
     .. math:: m \leftarrow \operatorname{EMA}(g; \beta_1), \quad
               v \leftarrow v - (1-\beta_2)\operatorname{sign}(v - g^2)\, g^2, \quad
               \theta \leftarrow \theta - \eta\, \frac{m/(1-\beta_1^t)}{\sqrt{v/(1-\beta_2^t)} + \epsilon}
+
+    Use it where Adam becomes unstable because its second moment forgets rare, large gradients too fast.
 
     Parameters
     ----------
@@ -666,6 +699,8 @@ class Adan(Optimizer):
 
     where hats are bias corrections and the first :math:`d` is 0.
 
+    Use it for large batches and transformers, at the price of more state than Adam's; expect to tune three decays.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -711,6 +746,8 @@ class AdEMAMix(Optimizer):
 
     .. math:: \theta \leftarrow \theta - \eta\, \Bigl(
               \frac{m_1/(1-\beta_1^t) + \alpha m_2}{\sqrt{v/(1-\beta_2^t)} + \epsilon} + \lambda\theta\Bigr)
+
+    Use it for long runs on much data, where gradients of thousands of steps ago still help; one more array than Adam.
 
     Parameters
     ----------
@@ -763,6 +800,8 @@ class ADOPT(Optimizer):
 
     The first step only sets :math:`v = g^2`.
 
+    Use it where Adam diverges, or only converges with a second decay tuned to the problem.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -806,6 +845,8 @@ class Rprop(Optimizer):
               \theta \leftarrow \theta - \operatorname{sign}(g)\, s
 
     Where the sign changed, the weight waits for one step.
+
+    Use it with gradients of all data and badly scaled parameters; in mini-batches the signs are noise, and it fails.
 
     Parameters
     ----------
@@ -855,6 +896,8 @@ class Signum(Optimizer):
 
     .. math:: m \leftarrow \operatorname{EMA}(g; \mu), \qquad \theta \leftarrow \theta - \eta \operatorname{sign}(m)
 
+    Use it where gradients must be sent in one bit, or their size means nothing; one array of state at most.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -890,6 +933,9 @@ class Lion(Optimizer):
 
     .. math:: \theta \leftarrow (1-\eta\lambda)\theta - \eta \operatorname{sign}(\beta_1 m + (1-\beta_1) g), \qquad
               m \leftarrow \operatorname{EMA}(g; \beta_2)
+
+    Use it for large models and batches, where half of Adam's state counts; with a learning rate three to ten times
+    smaller than Adam's.
 
     Parameters
     ----------
@@ -931,6 +977,8 @@ class ASGD(Optimizer):
               a \leftarrow a + \frac{\theta - a}{\max(1, t - 1 - t_0)}
 
     `averaged` returns :math:`a`.
+
+    Use it on convex problems with noisy gradients, where the average is as good as the best rate would be.
 
     Parameters
     ----------
@@ -978,6 +1026,8 @@ class FTRL(Optimizer):
     .. math:: z \leftarrow z + g - \frac{\sqrt{n + g^2} - \sqrt{n}}{\eta}\, \theta, \qquad n \leftarrow n + g^2, \qquad
               \theta \leftarrow \frac{\operatorname{clip}(z, \pm\lambda_1) - z}{\sqrt{n}/\eta + \beta/\eta + 2\lambda_2}
 
+    Use it for linear models of very many sparse features that are learned online, and shall be small afterwards.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -1023,6 +1073,8 @@ class LARS(Optimizer):
               b \leftarrow \mu b + q\, (g + \lambda\theta), \qquad \theta \leftarrow \theta - \eta b
 
     where :math:`q = 1` if a norm is 0. Keep biases and gains in a group with ``weight_decay=0``.
+
+    Use it for convolutional networks with batches of thousands, where one rate does not fit all layers.
 
     Parameters
     ----------
@@ -1076,6 +1128,8 @@ class LAMB(Optimizer):
 
     with the moments of `Adam`, :math:`\phi(x) = \min(x, \mathtt{max\_norm})`, and the ratio 1 if a norm is 0.
 
+    Use it for transformers with batches of thousands, where `AdamW` needs one rate for every layer.
+
     Parameters
     ----------
     params : array, list, dict or groups
@@ -1120,6 +1174,8 @@ class ScheduleFreeSGD(Optimizer):
 
     The parameters hold :math:`y`, where the gradient is taken; `averaged` returns :math:`x = z + (y - z)/\mu`, the
     weights to evaluate and to keep. There are no modes to switch.
+
+    Use it where SGD with a schedule is good, and the number of steps is not known before; evaluate with `averaged`.
 
     Parameters
     ----------
@@ -1169,6 +1225,8 @@ class ScheduleFreeAdamW(Optimizer):
               d = \frac{g}{\sqrt{v/(1-\beta_2^t)} + \epsilon} + \lambda y
 
     and :math:`d` takes the place of :math:`g`, :math:`\beta_1` that of :math:`\mu`.
+
+    Use it where AdamW with a schedule is good, and the number of steps is not known before; evaluate with `averaged`.
 
     Parameters
     ----------
