@@ -78,6 +78,8 @@ MODULES = {  # where the reference looks for names that are not at the top
     "fallline.sklearn": "Linear models for scikit-learn",
 }
 
+ROUTING = "set_fit_request, set_partial_fit_request, set_score_request"  # scikit-learn adds them to its estimators
+
 
 def write_reference(app):
     """List every public name, so that none is forgotten."""
@@ -100,7 +102,9 @@ def write_reference(app):
         for name in contents.__all__:
             thing = getattr(contents, name)
             if inspect.isclass(thing):
-                page += f".. autoclass:: {module}.{name}\n   :members:\n   :noindex:\n\n"
+                page += (
+                    f".. autoclass:: {module}.{name}\n   :members:\n   :exclude-members: {ROUTING}\n   :noindex:\n\n"
+                )
             elif inspect.isfunction(thing):
                 page += f".. autofunction:: {module}.{name}\n   :noindex:\n\n"
     (HERE / "reference.rst").write_text(page, encoding="utf-8")
