@@ -347,7 +347,7 @@ class Checker:
         for leaf in self.space.leaves:
             moved = self.space.flat.copy()
             moved[leaf.part] *= 1 + FINE * self.rng.choice((-1.0, 1.0), leaf.size)
-            moved = np.clip(moved, *self.bounds)
+            moved = self.bounds.clip(moved)
             expected = float(site.gradient @ (moved - self.space.flat))
             if abs(expected) > 16 * rounding and self._value_at(moved) == value:
                 text = f"f does not change when {leaf.name} changes by {FINE:.0e} of its size: f rounds {leaf.name}."

@@ -92,7 +92,7 @@ def _elementwise_complex(f: Callable[..., Any], task: Task) -> Any:
     parts = []
     for entry in range(task.space.size):
         number = (np.float32 if task.space.is_single[entry] else np.float64)(task.space.flat[entry])
-        bounds = (task.bounds[0][entry], task.bounds[1][entry])
+        bounds = (task.bounds.low[entry], task.bounds.high[entry])
         one = Task(task.owner, f, number, replace(task.options, typical=task.typical[entry], bounds=bounds))
         parts.append(one.slopes(one.coordinates()))
         task.function.nfev += one.function.nfev

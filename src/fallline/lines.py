@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
+from fallline.bounds import Bounds
 from fallline.evaluate import Function, Points
-from fallline.space import Space
+from fallline.space import Space, constant
 
 __all__ = [
     "CENTRAL",
@@ -120,7 +121,7 @@ class Lines:
         Line l moves entry ``index[m]`` by ``t*units[m]``, for ``starts[l] <= m < starts[l + 1]``.
     typical : ndarray, shape (size,)
         Magnitudes below which an entry counts as this big.
-    bounds : (low, high) of ndarrays, shape (size,)
+    bounds : Bounds
 
     Attributes
     ----------
@@ -130,15 +131,11 @@ class Lines:
         How far t may go either way within the bounds.
     plain : bool
         Every line moves one entry, by t itself.
-    bounded : bool
-        There are bounds.
     eps : ndarray
         The spacing, at 1, of the numbers that a line moves.
     """
 
-    def __init__(
-        self, space: Space, starts: Any, index: Any, units: Any, typical: Array, bounds: tuple[Array, Array]
-    ) -> None:
+    def __init__(self, space: Space, starts: Any, index: Any, units: Any, typical: Array, bounds: Bounds) -> None:
         self.space = space
         self.starts = np.asarray(starts, np.intp)
         self.index = np.asarray(index, np.intp)
@@ -152,20 +149,19 @@ class Lines:
             with np.errstate(divide="ignore"):
                 self.scale = self._least(size / np.abs(self.units))
             self.scale[np.isinf(self.scale)] = 1.0  # a line that does not move
-        self.left = self.right = np.broadcast_to(np.inf, len(self))
-        self.bounded = bool(np.isfinite(bounds[0]).any() or np.isfinite(bounds[1]).any())
-        if self.bounded:
+        self.left = self.right = constant(np.inf, len(self))
+        if not bounds.is_free:
             self._measure_room()
         eps = space.eps[self.index]
         self.eps = eps if self.is_coordinates else -self._least(-eps) if len(eps) else np.zeros(len(self))
 
     @classmethod
-    def coordinates(cls, space: Space, index: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
+    def coordinates(cls, space: Space, index: Array, typical: Array, bounds: Bounds) -> Lines:
         """Return a line for each of some entries."""
-        return cls(space, np.arange(len(index) + 1), index, np.broadcast_to(1.0, len(index)), typical, bounds)
+        return cls(space, np.arange(len(index) + 1), index, constant(1.0, len(index)), typical, bounds)
 
     @classmethod
-    def along(cls, space: Space, directions: Array, typical: Array, bounds: tuple[Array, Array]) -> Lines:
+    def along(cls, space: Space, directions: Array, typical: Array, bounds: Bounds) -> Lines:
         """Return a line for each row of directions, (lines, size)."""
         k, n = directions.shape
         return cls(space, np.arange(k + 1) * n, np.tile(np.arange(n), k), directions.ravel(), typical, bounds)
@@ -176,7 +172,7 @@ class Lines:
 
     def _measure_room(self) -> None:
         at, units = self.space.flat[self.index], self.units
-        above, below = self.bounds[1][self.index] - at, at - self.bounds[0][self.index]
+        above, below = self.bounds.high[self.index] - at, at - self.bounds.low[self.index]
         moves, up = units != 0, units > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             right, left = np.where(up, above, below) / np.abs(units), np.where(up, below, above) / np.abs(units)
@@ -192,7 +188,7 @@ class Lines:
         cls,
         space: Space,
         typical: Array,
-        bounds: tuple[Array, Array],
+        bounds: Bounds,
         rng: np.random.Generator,
         entries: Array | None = None,
         size: Array | None = None,
@@ -202,11 +198,11 @@ class Lines:
         It moves them by about as much as they are, or by `size`, for each unit of t.
         """
         at = space.flat
-        up, down = bounds[1] - at, at - bounds[0]
+        up, down = bounds.high - at, at - bounds.low
         sign = np.where(up > down, 1.0, np.where(up < down, -1.0, rng.choice((-1.0, 1.0), space.size)))
         size = np.maximum(np.abs(at), typical) if size is None else size
         direction = sign * rng.uniform(0.5, 1.0, space.size) * size
-        direction[bounds[0] == bounds[1]] = 0
+        direction[bounds.low == bounds.high] = 0
         if entries is not None:
             direction[np.setdiff1d(np.arange(space.size), entries)] = 0
         return cls.along(space, direction[None, :], typical, bounds)
@@ -238,10 +234,7 @@ class Lines:
         return Points(starts, index, moved), t
 
     def _inside(self, values: Array, index: Array) -> Array:
-        values = self.space.round(values, index)
-        if not self.bounded:
-            return values
-        return np.clip(values, self.bounds[0][index], self.bounds[1][index])
+        return self.bounds.clip(self.space.round(values, index), index)
 
 
 @dataclass(slots=True)
@@ -295,7 +288,7 @@ class Differences:
     def fit(self, h: Array, which: Array) -> tuple[Array, Array]:
         """Return sides and steps that stay within the bounds."""
         sides = np.full(len(which), CODES[self.side], np.int8)
-        if not self.lines.bounded:
+        if self.lines.bounds.is_free:
             return sides, h
         left, right = self.lines.left[which], self.lines.right[which]
         if (np.maximum(left, right) <= 0).any():
@@ -384,7 +377,7 @@ class Differences:
 
     def _one_side(self, which: Array, chosen: Stencil, h: Array) -> tuple[Array, Array]:
         """Return differences and the sizes of f, for lines on one side."""
-        if self.function.native is not None and self.lines.plain and not self.lines.bounded:
+        if self.function.native is not None and self.lines.plain and self.lines.bounds.is_free:
             return self._native_axes(which, chosen, h)
         return self._by_values(which, chosen, h)
 

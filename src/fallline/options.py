@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fallline.space import Space
+from fallline.bounds import Bounds
+from fallline.space import Space, constant
 from fallline.workers import worker_map
 
 __all__ = ["Options", "with_options"]
@@ -128,16 +129,16 @@ class Options:
     def typical_of(self, owner: str, space: Space) -> Array:
         """Return the typical magnitudes, (size,), or raise."""
         if type(self.typical) is float and 0 < self.typical < np.inf:
-            return np.broadcast_to(self.typical, space.size)
+            return constant(self.typical, space.size)
         typical = space.spread(f"{owner}(typical)", self.typical)
         _check_all(f"{owner}(typical)", typical, np.isfinite(typical) & (typical > 0), "positive and finite")
         return typical
 
-    def bounds_of(self, owner: str, space: Space) -> tuple[Array, Array]:
-        """Return the bounds, (size,) each, or raise."""
+    def bounds_of(self, owner: str, space: Space) -> Bounds:
+        """Return the bounds, or raise."""
         given = self.bounds
         if given is None:
-            return np.broadcast_to(-np.inf, space.size), np.broadcast_to(np.inf, space.size)
+            return Bounds(constant(-np.inf, space.size), constant(np.inf, space.size), is_free=True)
         if hasattr(given, "lb") and hasattr(given, "ub"):
             given = (given.lb, given.ub)
         if not isinstance(given, (tuple, list)) or len(given) != 2:
@@ -153,7 +154,7 @@ class Options:
                 f"{owner}(x): must be within the bounds; got {space.flat[entry]} at {space.place(entry)}, outside of "
                 f"[{low[entry]}, {high[entry]}]. Move x or widen the bounds."
             )
-        return low, high
+        return Bounds(low, high, bool(np.isinf(low).all() and np.isinf(high).all()))
 
     def steps_of(self, owner: str, space: Space, typical: Array) -> Array | None:
         """Return the absolute steps that were asked for, (size,), or None; "shi" is not asked here."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fallline import _core
 from fallline.causes import CATALOGUE, Cause
 from fallline.space import Space
 from fallline.trees import leaves
@@ -153,7 +154,7 @@ class Calls:
 def _same_bytes(a: Any, b: Any) -> bool:
     """Tell whether two arrays or numbers are the same bit by bit, NaN included, as fast as memory allows."""
     if isinstance(a, np.ndarray) and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype.kind in "biufc":
-        return a.shape == b.shape and bool(a.reshape(-1).view(np.uint8).data == b.reshape(-1).view(np.uint8).data)
+        return a.shape == b.shape and _core.same_bytes(a, b)
     return np.array_equal(a, b, equal_nan=np.asarray(b).dtype.kind in "fc")
 
 

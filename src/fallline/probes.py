@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
+from fallline.bounds import Bounds
 from fallline.digits import decimal_unit
 from fallline.evaluate import Function, Points
 from fallline.readings import (
@@ -75,7 +76,7 @@ class Probe:
     function : Function
     value : ndarray, shape (outputs,)
         f at the point.
-    bounds : (low, high) of ndarrays
+    bounds : Bounds
     eps : float
         Of the precision that yours was computed in.
     noise : float, optional
@@ -83,10 +84,9 @@ class Probe:
     """
 
     def __init__(
-        self, function: Function, value: Array, bounds: tuple[Array, Array], eps: float, noise: float | None = None
+        self, function: Function, value: Array, bounds: Bounds, eps: float, noise: float | None = None
     ) -> None:
         self.function, self.space, self.value, self.bounds, self.eps = function, function.space, value, bounds, eps
-        self.is_free = bool(np.isinf(bounds).all())
         self.given_noise = noise
         self.noise = np.zeros(len(value))  # at least; as the first line shows it
         self.knows_noise = False
@@ -223,13 +223,14 @@ class Probe:
 
     def _fit(self, line: Line, distance: float, side: str) -> tuple[str, float]:
         """Return the side and the distance that are wanted, or what the bounds leave room for."""
-        if self.is_free:
+        if self.bounds.is_free:
             return side, distance
         at = self.space.flat[line.index]
         moves = line.units != 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            ends = np.stack([(bound[line.index] - at) / line.units for bound in self.bounds])[:, moves]
-        right, left = ends.max(axis=0).min(initial=np.inf), -ends.min(axis=0).max(initial=-np.inf)
+            ends = (self.bounds.low[line.index] - at) / line.units, (self.bounds.high[line.index] - at) / line.units
+        right = np.maximum(*ends)[moves].min(initial=np.inf)
+        left = -np.minimum(*ends)[moves].max(initial=-np.inf)
         both, one = min(left, right) / 3, max(left, right) / 6
         if side == "central" and (both >= distance or both > one):
             return side, float(min(distance, both))
@@ -244,9 +245,7 @@ class Probe:
         size = max(1, AT_ONCE // max(1, len(at)))
         for first in range(0, len(t), size):
             some = t[first : first + size]
-            rows = self.space.round(at + some[:, None] * line.units, line.index)
-            if not self.is_free:
-                rows = np.clip(rows, *(bound[line.index] for bound in self.bounds))
+            rows = self.bounds.clip(self.space.round(at + some[:, None] * line.units, line.index), line.index)
             values.append(self.function(Points.rows(rows, line.index)))
             along.append(slope.along(line, some, rows - at))
         return (values[0], along[0]) if len(values) == 1 else (np.concatenate(values), np.concatenate(along))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fallline.bounds import Bounds
 from fallline.probes import Probe
 from fallline.readings import Line, MatrixSlope
 from fallline.space import Space
@@ -81,23 +82,21 @@ def _middle(values: Array, default: float) -> float:
     return float(np.partition(others, len(others) // 2)[len(others) // 2]) if len(others) else default
 
 
-def random_line(space: Space, scales: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Line:
+def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Generator) -> Line:
     """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
     units = scales * _signed(space.size, rng)
-    low, high = bounds
-    if np.isinf(low).all() and np.isinf(high).all():
+    if bounds.is_free:
         return Line(np.arange(space.size), units)
-    below, above = space.flat - low, high - space.flat
+    below, above = space.flat - bounds.low, bounds.high - space.flat
     inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
-    units[low == high] = 0.0
+    units[bounds.low == bounds.high] = 0.0
     return Line(np.arange(space.size), units)
 
 
-def nearby(space: Space, distances: Array, bounds: tuple[Array, Array], rng: np.random.Generator) -> Array:
+def nearby(space: Space, distances: Array, bounds: Bounds, rng: np.random.Generator) -> Array:
     """Return a random point at about these distances, within the bounds."""
-    point: Array = np.clip(space.flat + distances * _signed(space.size, rng), *bounds)
-    return point
+    return bounds.clip(space.flat + distances * _signed(space.size, rng))
 
 
 def _signed(n: int, rng: np.random.Generator) -> Array:

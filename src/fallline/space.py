@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fallline.trees import leaves, rebuild
 
-__all__ = ["Leaf", "Space"]
+__all__ = ["Leaf", "Space", "constant"]
 
 Array = npt.NDArray[Any]
 
@@ -178,6 +178,11 @@ class Space:
         name = self.label(leaf)
         index = leaf.index(entry)
         return f"{name}[{', '.join(map(str, index))}]" if index else name
+
+
+def constant(number: float, n: int) -> Array:
+    """Return an array, to be read only, of n times a number, which takes no memory."""
+    return np.ndarray(n, np.float64, np.float64(number), strides=(0,))
 
 
 def _fill(layout: Any, flat: Array) -> Any:

@@ -222,8 +222,8 @@ class Task:
 
     def inward(self) -> Array:
         """Return x's magnitudes, with the signs of where the bounds leave more room."""
-        at, (low, high) = self.space.flat, self.bounds
-        return np.where(high - at >= at - low, 1.0, -1.0) * np.maximum(np.abs(at), self.typical)
+        at, bounds = self.space.flat, self.bounds
+        return np.where(bounds.high - at >= at - bounds.low, 1.0, -1.0) * np.maximum(np.abs(at), self.typical)
 
     def seconds(self, lines: Lines, steps: Array | None = None) -> Slopes:
         """Return the second derivatives of a scalar function along lines, (lines,)."""

@@ -3,7 +3,7 @@
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_CheckExact, PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 cdef extern from *:
     """
@@ -185,6 +185,14 @@ def floats(list results not None):
             return None
         out[i] = PyFloat_AS_DOUBLE(results[i])
     return array
+
+
+def same_bytes(cnp.ndarray a not None, cnp.ndarray b not None):
+    """Tell whether two C-contiguous arrays of numbers are the same bit by bit, NaN included."""
+    cdef size_t n_bytes = cnp.PyArray_NBYTES(a)
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(b)):
+        raise IndexError
+    return n_bytes == <size_t>cnp.PyArray_NBYTES(b) and memcmp(cnp.PyArray_BYTES(a), cnp.PyArray_BYTES(b), n_bytes) == 0
 
 
 # ---- calling native functions ----
