@@ -329,6 +329,16 @@ def test_pipeline_and_grid_search():
     assert GridSearchCV(pipeline, grid, cv=3).fit(data, y).best_score_ > 0.94
 
 
+def test_processes_and_threads_of_joblib_fit_the_same():
+    import joblib
+
+    alone = LinearClassifier(random_state=0).fit(X, Y2).coef_
+    for backend in ("loky", "threading"):
+        with joblib.parallel_config(backend=backend, n_jobs=2):
+            jobs = (joblib.delayed(LinearClassifier(random_state=0).fit)(X, Y2) for _ in range(4))
+            assert all(np.array_equal(one.coef_, alone) for one in joblib.Parallel()(jobs))
+
+
 def test_threads_fit_side_by_side():
     def fit(seed):
         return LinearClassifier(random_state=seed, optimizer="adam", lr=0.01).fit(X, Y2).coef_.tobytes()
