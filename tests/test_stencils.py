@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fallline import _core
+from fallline.bounds import Bounds
 from fallline.evaluate import Function
 from fallline.lines import CODES, Differences, Lines, power_of_two, stencil
 from fallline.noise import measure_noise
@@ -131,7 +132,8 @@ def test_powers_of_two():
 def differences_of(f, x, side, accuracy, order=1, low=-np.inf, high=np.inf):
     space = Space("test", x)
     n = space.size
-    lines = Lines.coordinates(space, np.arange(n), np.ones(n), (np.full(n, low), np.full(n, high)))
+    bounds = Bounds(np.full(n, low), np.full(n, high), np.isinf([low, high]).all())
+    lines = Lines.coordinates(space, np.arange(n), np.ones(n), bounds)
     return Differences(Function("test", f, space), lines, order, accuracy, side)
 
 
