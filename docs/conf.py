@@ -8,7 +8,8 @@ import fallline as fl
 project = "fallline"
 author = copyright = "The fallline authors"
 version = release = fl.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_math_renderer = "mathml"  # which browsers show by themselves: the pages need no network
 html_theme = "furo"
 html_title = f"fallline {release}"
 templates_path: list[str] = []
@@ -110,6 +111,22 @@ def write_reference(app):
     (HERE / "reference.rst").write_text(page, encoding="utf-8")
 
 
+def write_mathml(writer, node):
+    """Write a formula; a command that the converter does not know would stay in it as text."""
+    from docutils import nodes
+    from latex2mathml.converter import convert
+
+    block = isinstance(node, nodes.math_block)
+    source = " ".join(node.astext().split())
+    formula = convert(source, display="block" if block else "inline")
+    if "\\" in formula:
+        raise ValueError(f"{source}: must have commands that latex2mathml knows; got {formula}. Write it with others.")
+    formula = formula.replace('mathvariant="monospace"', 'style="font-family: monospace; text-transform: none"')
+    writer.body.append(f'<div class="math">{formula}</div>\n' if block else formula)
+    raise nodes.SkipNode
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("builder-inited", write_optimizer_pages)
     app.connect("builder-inited", write_reference)

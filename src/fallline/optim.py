@@ -1170,7 +1170,7 @@ class ScheduleFreeSGD(Optimizer):
     r"""Schedule-free SGD: no decay of the learning rate to plan, because the average of the weights takes its place.
 
     .. math:: y \leftarrow y + c\,(z - y) - \eta\,(1 - \mu(1-c))\, g, \qquad z \leftarrow z - \eta g, \qquad
-              c = w_t \Big/ \sum_{i\le t} w_i, \quad w_t = t^r \bigl(\max_{i\le t} \eta_i\bigr)^p
+              c = w_t \Big/ \sum_{i\le t} w_i, \quad w_t = t^r (\max_{i\le t} \eta_i)^p
 
     The parameters hold :math:`y`, where the gradient is taken; `averaged` returns :math:`x = z + (y - z)/\mu`, the
     weights to evaluate and to keep. There are no modes to switch.
