@@ -12,6 +12,7 @@ from fallline.causes import CATALOGUE
 
 DOCS = Path(__file__).parents[1] / "docs"
 OPTIONAL = {"torch", "jax", "autograd"}
+WIDTH = 88  # columns of code: a wider page would scroll sideways
 
 
 def blocks(path):
@@ -28,6 +29,17 @@ def test_code_runs_and_prints_what_it_says(path, capsys):
         exec(compile(code, path.name, "exec"), names)
         said = "\n".join(re.findall(r"print\(.*# (.*)$", code, re.MULTILINE)) or shown.strip()
         assert capsys.readouterr().out.strip() == said
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_code_is_no_wider_than_a_page(path):
+    text = path.read_text()
+    wide = []
+    for block in re.finditer(r"```python\n(.*?)```", text, re.DOTALL):
+        first = text.count("\n", 0, block.start(1)) + 1
+        lines = enumerate(block[1].splitlines(), first)
+        wide += [f"docs/{path.name}:{number}" for number, line in lines if len(line) > WIDTH]
+    assert not wide, f"must have at most {WIDTH} columns: {', '.join(wide)}"
 
 
 def test_the_list_of_mistakes_is_that_of_the_code():
