@@ -11,7 +11,7 @@ import fallline as fl
 from fallline.causes import CATALOGUE
 
 DOCS = Path(__file__).parents[1] / "docs"
-OPTIONAL = {"torch", "jax", "autograd"}
+OPTIONAL = {"torch", "jax", "autograd", "numba"}
 WIDTH = 88  # columns of code: a wider page would scroll sideways
 
 
