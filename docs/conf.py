@@ -1,6 +1,8 @@
 """Sphinx: the guides as they are, the reference from the docstrings, a page with a picture for every optimizer."""
 
 import inspect
+import re
+import sys
 from pathlib import Path
 
 import fallline as fl
@@ -82,6 +84,15 @@ MODULES = {  # where the reference looks for names that are not at the top
 ROUTING = "set_fit_request, set_partial_fit_request, set_score_request"  # scikit-learn adds them to its estimators
 
 
+def mapping(module, name, contents):
+    """Show a public dict: what the comment before it says, and its entries."""
+    sources = [inspect.getsource(sys.modules[one]) for one in sorted(sys.modules) if one.startswith(f"{module}.")]
+    comments = [re.search(rf"^((?:#: .*\n)+){name}\b", source, re.MULTILINE) for source in sources]
+    said = next(comment[1].replace("#: ", "   ") for comment in comments if comment)
+    entries = "".join(f"   - ``{key}``: ``{value}``\n" for key, value in contents.items())
+    return f".. data:: {module}.{name}\n   :noindex:\n\n{said}\n{entries}\n"
+
+
 def write_reference(app):
     """List every public name, so that none is forgotten."""
     optimizers = {kind.__name__ for kind in fl.optimizers().values()}
@@ -108,6 +119,8 @@ def write_reference(app):
                 )
             elif inspect.isfunction(thing):
                 page += f".. autofunction:: {module}.{name}\n   :noindex:\n\n"
+            else:
+                page += mapping(module, name, thing)
     (HERE / "reference.rst").write_text(page, encoding="utf-8")
 
 

@@ -29,7 +29,8 @@ from fallline.calculus.simplifying import constant_value
 
 __all__ = ["RULES", "Step", "derive"]
 
-# The rules by their names, and what each says. f and g depend on the variable, k, m, b and a do not, n is any exponent.
+#: The rules by their names, and what each says. f and g depend on the variable, k, m, b and a do not, n is any
+#: exponent.
 RULES = {
     "constant": "d/dx k = 0",
     "identity": "d/dx x = 1",
