@@ -53,6 +53,11 @@ def test_links_lead_somewhere():
             assert (path.parent / target).exists(), (path.name, target)
 
 
+def test_the_first_page_leads_to_every_guide():
+    linked = set(re.findall(r"^- \[.*?\]\(([\w-]+\.md)\): ", (DOCS / "index.md").read_text(), re.MULTILINE))
+    assert linked == {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+
+
 @pytest.mark.parametrize("name", fl.optimizers())
 def test_each_optimizer_says_what_its_page_needs(name):
     """What it does, its mathematics, when to use it, its parameters, and where it comes from."""
