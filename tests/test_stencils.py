@@ -200,7 +200,7 @@ def test_the_noise_of_a_function(level):
     def f(x):
         return float(np.sin(x).sum() + level * rng.normal())
 
-    found, size = measure_noise(differences_of(f, np.ones(3), "central", 2))
+    found, size, _ = measure_noise(differences_of(f, np.ones(3), "central", 2))
     assert size[0] == pytest.approx(3 * np.sin(1), rel=1e-3)
     if level:
         assert level / 4 < found[0] < 4 * level
@@ -217,7 +217,7 @@ def test_noise_is_measured_within_the_bounds():
 
     for low, high in ((1.0, 2.0), (0.0, 1.0), (1 - 1e-9, 1.0), (1.0, 1.0 + 1e-13)):
         seen.clear()
-        found, _ = measure_noise(differences_of(f, [1.0], "central", 2, low=low, high=high))
+        found, _, _ = measure_noise(differences_of(f, [1.0], "central", 2, low=low, high=high))
         assert low <= min(seen) <= max(seen) <= high
         assert found[0] < 1e-15
 

@@ -186,7 +186,20 @@ def near_jump(rng):
     return Case(lambda t: f(t) + a * (t > c), x, df(x))
 
 
-FAMILIES = [smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump]
+def wavy(rng):
+    """Return a function of many waves between 0 and x; the product of frequency and x is exact."""
+    a, b, c = rng.uniform(0.5, 2.0), 2.0 ** rng.integers(-1, 2), rng.uniform(0.0, 3.0)
+    x = 10.0 ** rng.uniform(4, 11)
+    pairs = [
+        (lambda x: a * math.sin(b * x + c), lambda x: a * b * math.cos(b * x + c)),
+        (lambda x: a * math.cos(x) + math.sin(b * x), lambda x: -a * math.sin(x) + b * math.cos(b * x)),
+        (lambda x: a * math.exp(math.sin(b * x)), lambda x: a * b * math.exp(math.sin(b * x)) * math.cos(b * x)),
+    ]
+    f, df = pairs[rng.integers(len(pairs))]
+    return Case(f, x, df(x))
+
+
+FAMILIES = [smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy]
 
 
 def noisy_kink(rng):
@@ -241,13 +254,32 @@ def test_errors_are_bounded(family, options):
 @pytest.mark.parametrize("options", METHODS, ids=lambda options: name(options))
 @pytest.mark.parametrize("family", [kink, noisy_kink, relu, jump, infinite_slope, all_noise], ids=lambda f: f.__name__)
 def test_where_no_derivative_exists_no_error_is_small(family, options):
-    """The bound is about as wide as the one-sided derivatives are apart, or as f is high. A jump may pass for noise."""
+    """The bound is about as wide as the one-sided derivatives are apart, or as f is high."""
     rng = np.random.default_rng(METHODS.index(options))
     for _ in range(10):
         f, x, width = family(rng)
         found = fl.derivative(f, x, full_output=True, **options)
         assert found.error >= width / 4, (x, width, found)
-        assert found.status != "ok" or family in (noisy_kink, jump, infinite_slope, all_noise), (x, width, found)
+        assert found.status != "ok" or family in (noisy_kink, infinite_slope, all_noise), (x, width, found)
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (np.sign, 0.0),
+        (np.floor, 2.0),
+        (lambda x: (x >= 1) + x, 1.0),
+        (lambda x: np.sin(x) + 1e-3 * (x > 0), 0.0),
+        (lambda x: 1000 + 1e-3 * (x > 0), 0.0),
+        (lambda x: x + 1j * (x >= 1), 1.0),
+    ],
+)
+@pytest.mark.parametrize("method", ["adaptive", "central", "forward", "backward"])
+def test_differences_diverge_at_a_jump(f, x, method):
+    """Neither its height nor what f is beside it makes a jump pass for noise."""
+    found = fl.derivative(f, x, method=method, full_output=True)
+    assert found.status == "diverges"
+    assert found.error == np.inf
 
 
 def test_the_errors_of_a_gradient_are_bounded():

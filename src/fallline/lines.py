@@ -267,10 +267,15 @@ class Differences:
     order, accuracy : int
     side : {"central", "forward", "backward"}
         Preferred; the others serve where bounds or f's domain leave no room.
+    smooth_within : float, default 1.0
+        Relative to the scale of a line: from farther away f was seen to vary too quickly for a look.
     """
 
-    def __init__(self, function: Function, lines: Lines, order: int, accuracy: int, side: Side) -> None:
+    def __init__(
+        self, function: Function, lines: Lines, order: int, accuracy: int, side: Side, smooth_within: float = 1.0
+    ) -> None:
         self.function, self.lines, self.order, self.accuracy, self.side = function, lines, order, accuracy, side
+        self.smooth_within = smooth_within
 
     def stencil(self, side: Side) -> Stencil:
         """Return the stencil for one side, of the same order and accuracy."""
@@ -355,7 +360,7 @@ class Differences:
 
     def on(self, side: Side) -> Differences:
         """Return the same with another preferred side."""
-        return Differences(self.function, self.lines, self.order, self.accuracy, side)
+        return Differences(self.function, self.lines, self.order, self.accuracy, side, self.smooth_within)
 
     def _at(self, side: Side, h: Array, which: Array) -> Applied:
         """Apply the stencils of a wanted side where the bounds allow it, else of what they do."""

@@ -1,5 +1,7 @@
 """A look at a function very near x, where truncation is small: it finds kinks, jumps, and steps that are far too large.
 
+Where f has many waves on the scale of x, a second look, from within one of them, corrects the first.
+
 With S(h) = f(x+h) - 2f(x) + f(x-h): a smooth function has S(16h)/S(h) = 256, a kink within h has 16 or somewhat more, a
 jump has 1. The one-sided S, f(x) - 2f(x+h) + f(x+2h), serves at the ends of a domain.
 """
@@ -22,27 +24,25 @@ RATIO = 16.0  # of the two steps
 WORST = 4.0  # standard deviations of noise
 SMOOTH = 100.0  # S(16h)/S(h) that no longer counts as a kink: one at 0.85 h or farther is seen by the slopes
 BEND = 20.0  # the least S, in noise
+WAVES = 2.0**-24  # f that is smooth only nearer than that, relative to the scale of x, is looked at twice
 GROWTH = 2.0  # D(h)/D(16h) of differences that diverge: 16 at a jump, 4 at a square root
 
 
 @dataclass(slots=True)
 class Near:
-    """What was seen; all of shape (lines, outputs), but `step`: (lines, 1).
+    """What was seen; all of shape (lines, outputs).
 
     Attributes
     ----------
-    step : ndarray
-        The smaller of the two steps.
     slope : ndarray
-        The difference with that step.
+        The difference with the smaller of the two steps.
     allowed : ndarray
         By how much it may be off: rounding, and truncation as the larger step tells it.
     bend : ndarray
-        S over the step: for a kink within it, by how much the one-sided derivatives differ.
+        S over that step: for a kink within it, by how much the one-sided derivatives differ.
     kink, diverges : ndarray of bool
     """
 
-    step: Array
     slope: Array
     allowed: Array
     bend: Array
@@ -57,6 +57,12 @@ class Near:
         error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
         status[self.kink] = "kink"
         error[self.diverges], status[self.diverges] = np.inf, "diverges"
+
+    def believe(self, nearer: Near) -> None:
+        """Take what a nearer look saw wherever the two cannot both be within what they allow, in place."""
+        wrong = np.abs(self.slope - nearer.slope) > self.allowed + nearer.allowed
+        for name in ("slope", "allowed", "bend", "kink", "diverges"):
+            getattr(self, name)[wrong] = getattr(nearer, name)[wrong]
 
 
 def look_near(
@@ -83,13 +89,24 @@ def look_near(
     last two, for an f that varies as its slope says, or by a thousandth of itself.
     """
     lines = differences.lines
-    left, right, scale = lines.left[which], lines.right[which], lines.scale[which]
+    scale = lines.scale[which]
     variation = np.fmax(np.abs(value) * scale[:, None], size * 2.0**-10)
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = np.nan_to_num(noise / variation, nan=0.0).max(axis=1, initial=0.0)
     h = scale * np.sqrt(64 * np.clip(relative, lines.eps[which] / 4, 2.0**-20))
     h = power_of_two(np.fmin(h, most))
-    slopes, bends = np.full((2, 2, *noise.shape), np.nan, value.dtype)
+    near = _look(differences, which, sides, h, noise, value.dtype)
+    within = differences.smooth_within
+    if within < WAVES:
+        h = power_of_two(np.fmin(h, scale * np.fmax(within / RATIO, 2 * lines.eps[which])))
+        near.believe(_look(differences, which, sides, h, noise, value.dtype))
+    return near
+
+
+def _look(differences: Differences, which: Array, sides: Array, h: Array, noise: Array, dtype: Any) -> Near:
+    """Evaluate f at steps h and RATIO*h, and say what the values look like."""
+    left, right = differences.lines.left[which], differences.lines.right[which]
+    slopes, bends = np.full((2, 2, *noise.shape), np.nan, dtype)
     _fill(slopes, bends, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0)
     lost = ~np.isfinite(slopes).all(axis=(0, 2))
     forward = np.where(sides == CENTRAL, right >= left, sides == FORWARD)
@@ -101,7 +118,7 @@ def look_near(
     diverges = np.abs(slopes[0]) > GROWTH * np.abs(slopes[1])
     diverges &= np.abs(slopes[0] - slopes[1]) > 2 * rounding
     allowed = rounding + np.abs(slopes[0] - slopes[1]) / RATIO
-    return Near(h[:, None], slopes[0], allowed, bend / h[:, None], kink, diverges)
+    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges)
 
 
 def _fill(

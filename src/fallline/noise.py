@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 
 POINTS = 7
 DISTANCES = tuple(2.0**-k for k in (13, 20, 27, 34, 41, 48))  # relative to the scale of the line
+JUMP = 64.0  # by how much values on both sides of a jump differ more than others
+FALLS = 4.0  # by how much noise may seem to fall by chance
 ODD = 1.0737  # times a power of two, a number of many digits
 _NODES = np.arange(POINTS, dtype=np.float64) - POINTS // 2
 
@@ -39,7 +41,7 @@ def least_noise(eps: float, size: Array, rise: Array) -> Array:
     return np.asarray(eps * np.fmax(size / 4, rise / 8))
 
 
-def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array]:
+def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array, float]:
     """Estimate the noise of f along a line, in every output, from difference tables.
 
     Parameters
@@ -54,6 +56,8 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
         Standard deviation of the error of one value; at least what rounding the value makes. NaN where f is not finite.
     size : ndarray, shape (outputs,)
         The greatest magnitude of f seen.
+    within : float
+        Relative to the line's scale: where what looked like noise last fell. From farther away f varies too quickly.
 
     References
     ----------
@@ -61,39 +65,57 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
     """
     lines, scale = differences.lines, differences.lines.scale[line]
     noise: Array | None = None
-    size, sure = np.zeros(0), np.zeros(0, bool)
+    size, sure, within = np.zeros(0), np.zeros(0, bool), 1.0
     for distance in DISTANCES:
         h = _distance(lines, line, scale * distance)
         if h < 2 * lines.eps[line] * scale:
             break
-        values = differences.values(np.array([line]), _nodes_within(lines, line, h), np.array([h]))[0][0]
+        nodes = _nodes_within(lines, line, h)
+        values = differences.values(np.array([line]), nodes, np.array([h]))[0][0]
         if noise is None:
             noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
             sure = np.zeros(values.shape[1], bool)
         size = np.fmax(size, np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
-        rounding = differences.function.eps * size
+        rounding, before = differences.function.eps * size, noise.copy()
         for output in np.flatnonzero(~sure):
-            noise[output], sure[output] = _narrower(values[:, output], noise[output], rounding[output], size[output])
+            known = noise[output], rounding[output], size[output]
+            noise[output], sure[output] = _narrower(nodes, values[:, output], *known)
+        if (noise < before / FALLS).any():
+            within = distance
         if sure.all():
             break
     if noise is None:
         size = np.abs(differences.f0(np.array([line]))[0])
         noise = np.zeros(len(size))
-    return np.fmax(noise, differences.function.eps / 4 * size), size
+    return np.fmax(noise, differences.function.eps / 4 * size), size, within
 
 
-def _narrower(values: Array, before: float, rounding: float, size: float) -> tuple[float, bool]:
+def _narrower(nodes: Array, values: Array, before: float, rounding: float, size: float) -> tuple[float, bool]:
     """Return the noise after a look at a smaller distance, and whether it is sure.
 
     What looks like noise may be a kink, which falls with the distance, or a function that varies quickly: noise does
     not depend on the distance, and is a small part of the value.
     """
+    beside_jump = _beside_a_jump(nodes, values, rounding)
+    if beside_jump is not None:
+        return beside_jump, False  # whether the jump is at x or near it, nearer values tell
     level, found = _level(values)
     if level <= 2 * rounding:
         return level, True
     if np.isnan(level):
         return before, False
-    return level, bool(found and level <= 1e-3 * size and level > before / 4)
+    return level, bool(found and level <= 1e-3 * size and level >= before / FALLS)
+
+
+def _beside_a_jump(nodes: Array, values: Array, rounding: float) -> float | None:
+    """Return by how much values that are neighbours differ, but for a jump at x; None if there is none.
+
+    A jump does not fall with the distance, as noise does not; but next to it f is as smooth as elsewhere.
+    """
+    steps = np.abs(np.diff(values))
+    touch = (nodes[1:] == 0) | (nodes[:-1] == 0)
+    rest = float(steps[~touch].max())
+    return rest if steps[touch].max() > JUMP * max(rest, rounding) else None
 
 
 def _distance(lines: Lines, line: int, wanted: float) -> float:

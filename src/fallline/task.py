@@ -111,6 +111,7 @@ class Task:
         options.check_rng(owner)
         self.given_noise = options.noise_of(owner)
         self.noise: Array | None = None  # (lines or 1, outputs), once it is known
+        self.smooth_within = 1.0
 
     @functools.cached_property
     def rng(self) -> np.random.Generator:
@@ -185,9 +186,12 @@ class Task:
             return np.full((len(lines), differences.f0(np.arange(1)).shape[1]), self.given_noise)
         if self.noise is None:
             if isinstance(self.function, Elementwise):
-                self.noise = np.array([measure_noise(differences, line)[0] for line in range(len(lines))])
+                measured = [measure_noise(differences, line) for line in range(len(lines))]
             else:
-                self.noise = measure_noise(self._random(differences))[0][None, :]
+                measured = [measure_noise(self._random(differences))]
+            self.noise = np.array([noise for noise, _, _ in measured])
+            self.smooth_within = min((distance for _, _, distance in measured), default=1.0)
+        differences.smooth_within = self.smooth_within
         return np.broadcast_to(self.noise, (len(lines), self.noise.shape[1]))
 
     def _random(self, differences: Differences) -> Differences:
