@@ -52,6 +52,15 @@ class Plan:
 _Floats: TypeAlias = npt.NDArray[np.float64]
 _Indices: TypeAlias = npt.NDArray[np.uintp]
 
+class Block:
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    def __init__(self, start: int, shape: tuple[int, ...], is_plain: bool) -> None: ...
+
+def views(layout: Any, flat: _Array) -> Any: ...
+def gather(layout: Any, tree: Any, out: _Floats) -> float | None: ...
+
 OUTSIDE: float
 
 def stencil(order: int, nodes: _Floats) -> _Floats: ...

@@ -128,6 +128,9 @@ class Calls:
 
     def flatten(self, result: Any) -> tuple[Array, float]:
         """Return a gradient as a flat vector of doubles, a copy, and its precision's eps; or raise `Misshapen`."""
+        gathered = self.space.gather(result)
+        if gathered is not None:
+            return gathered
         given = dict(leaves(result)) if not self.space.is_array else {self.space.leaves[0].name: result}
         expected = [leaf.name for leaf in self.space.leaves]
         missing = [name for name in expected if given.get(name) is None]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fallline import _core
 from fallline.trees import leaves, rebuild
 
 __all__ = ["Leaf", "Space", "constant"]
@@ -18,7 +19,7 @@ Array = npt.NDArray[Any]
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class Leaf:
+class Leaf(_core.Block):
     """One number or array of the variable, and its entries in the flat vector.
 
     Attributes
@@ -37,13 +38,17 @@ class Leaf:
         Its entries in the flat vector.
     """
 
-    __slots__ = ("dtype", "is_number", "is_single", "name", "part", "shape", "start", "stop")
+    __slots__ = ("dtype", "is_number", "is_single", "name", "part")
 
-    def __init__(self, name: str, array: Array, is_number: bool, start: int) -> None:
-        self.name, self.shape, self.dtype, self.is_number = name, array.shape, array.dtype, is_number
-        self.start, self.stop = start, start + array.size
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], is_number: bool, start: int) -> None:
+        self.is_single = bool(dtype == np.float32)
+        super().__init__(start, shape, not (is_number or self.is_single))
+        self.name, self.dtype, self.is_number = name, dtype, is_number
         self.part = slice(self.start, self.stop)
-        self.is_single = bool(array.dtype == np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it again, in another process."""
+        return Leaf, (self.name, self.shape, self.dtype, self.is_number, self.start)
 
     @property
     def size(self) -> int:
@@ -92,7 +97,7 @@ class Space:
         self.leaves: list[Leaf] = []
         start = 0
         for (name, value), array in zip(named, arrays, strict=True):
-            self.leaves.append(Leaf(name, array, not isinstance(value, np.ndarray), start))
+            self.leaves.append(Leaf(name, array.shape, array.dtype, not isinstance(value, np.ndarray), start))
             start += array.size
         self.size = start
         self.flat = np.array(np.concatenate([a.ravel() for a in arrays]) if arrays else [], np.float64)
@@ -122,7 +127,16 @@ class Space:
 
         The result may share memory with what was given.
         """
-        return _fill(self._layout, flat)
+        return _core.views(self._layout, flat)
+
+    def gather(self, tree: Any) -> tuple[Array, float] | None:
+        """Return a tree of float arrays of x's shapes as a flat vector, a copy, and the eps of the coarsest.
+
+        None if it is any other tree: `flatten` says what is wrong, or takes numbers for arrays.
+        """
+        flat = np.empty(self.size)
+        eps = _core.gather(self._layout, tree, flat)
+        return None if eps is None else (flat, eps)
 
     def fill(self, leaves: list[Any]) -> Any:
         """Return one object for each leaf in the variable's structure."""
@@ -183,18 +197,6 @@ class Space:
 def constant(number: float, n: int) -> Array:
     """Return an array, to be read only, of n times a number, which takes no memory."""
     return np.ndarray(n, np.float64, np.float64(number), strides=(0,))
-
-
-def _fill(layout: Any, flat: Array) -> Any:
-    """Return a tree of the parts that its leaves have of flat vectors."""
-    if isinstance(layout, Leaf):
-        return layout.of(flat)
-    if isinstance(layout, dict):
-        return {key: _fill(child, flat) for key, child in layout.items()}
-    children = [_fill(child, flat) for child in layout]
-    if isinstance(layout, list):
-        return children
-    return type(layout)(*children) if hasattr(layout, "_fields") else tuple(children)
 
 
 def _arrays(tree: Any) -> Any:

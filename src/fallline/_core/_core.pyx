@@ -8,6 +8,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.math cimport HUGE_VAL
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy
 
 from _fallline cimport *
 
@@ -19,6 +20,7 @@ cnp.import_array()
 
 include "config.pxi"
 include "plan.pxi"
+include "block.pxi"
 include "diff.pxi"
 include "tape.pxi"
 include "descend.pxi"

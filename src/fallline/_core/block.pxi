@@ -1,0 +1,116 @@
+# The arrays of a tree as blocks of one flat vector of doubles, seen and gathered without a Python call for each.
+from libc.float cimport DBL_EPSILON, FLT_EPSILON
+
+cdef enum:
+    MOST_AXES = 8  # of blocks that are seen here; `of` does the others
+
+
+cdef class Block:
+    """Where an array of a tree is in a flat vector, and in which shape; what else a leaf is, a subclass says.
+
+    Parameters
+    ----------
+    start : int
+    shape : tuple of int
+    is_plain : bool
+        It is an array of float64: a view shows it. Others are made by the method ``of(flat)`` of the subclass.
+    """
+
+    cdef readonly Py_ssize_t start, stop
+    cdef readonly tuple shape
+    cdef bint is_seen
+    cdef cnp.npy_intp sides[MOST_AXES]
+
+    def __init__(self, Py_ssize_t start, tuple shape not None, bint is_plain):
+        cdef Py_ssize_t size = 1, axis
+        self.is_seen = is_plain and len(shape) <= MOST_AXES
+        for axis in range(len(shape)):
+            size *= shape[axis]
+            if axis < MOST_AXES:
+                self.sides[axis] = shape[axis]
+        self.start, self.stop, self.shape = start, start + size, shape
+
+
+cdef object _view(Block block, cnp.ndarray flat):
+    cdef cnp.ndarray array = cnp.PyArray_SimpleNewFromData(
+        <int>len(block.shape), block.sides, cnp.NPY_FLOAT64, <double *>cnp.PyArray_DATA(flat) + block.start)
+    cnp.set_array_base(array, flat)
+    return array
+
+
+cdef object _views(layout, cnp.ndarray flat, bint are_doubles):
+    cdef list children
+    if isinstance(layout, Block):
+        return _view(layout, flat) if are_doubles and (<Block>layout).is_seen else layout.of(flat)
+    if isinstance(layout, dict):
+        return {key: _views(child, flat, are_doubles) for key, child in (<dict>layout).items()}
+    children = [_views(child, flat, are_doubles) for child in layout]
+    if isinstance(layout, list):
+        return children
+    return type(layout)(*children) if hasattr(layout, "_fields") else tuple(children)
+
+
+cdef Py_ssize_t _end(layout) except -1:
+    """Return how long a flat vector must be at least."""
+    if isinstance(layout, Block):
+        return (<Block>layout).stop
+    children = layout.values() if isinstance(layout, dict) else layout
+    return max((_end(child) for child in children), default=0)
+
+
+def views(layout, cnp.ndarray flat not None):
+    """Return a tree of what its blocks show of flat vectors, (..., size): views wherever that can be."""
+    cdef bint are_doubles = cnp.PyArray_NDIM(flat) == 1 and cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64 \
+        and cnp.PyArray_ISCARRAY(flat)
+    if are_doubles and cnp.PyArray_SIZE(flat) < _end(layout):
+        raise IndexError
+    return _views(layout, flat, are_doubles)
+
+
+cdef bint _gather_block(Block block, array, double *out, double *eps):
+    cdef Py_ssize_t n = block.stop - block.start, i
+    cdef int axis
+    if type(array) is not cnp.ndarray or cnp.PyArray_NDIM(array) != len(block.shape) or len(block.shape) > MOST_AXES \
+            or not cnp.PyArray_ISCARRAY_RO(array):
+        return False
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, axis) != block.sides[axis]:
+            return False
+    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT64:
+        memcpy(out + block.start, cnp.PyArray_DATA(array), n*sizeof(double))
+        eps[0] = max(eps[0], DBL_EPSILON)
+    elif cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32:
+        for i in range(n):
+            out[block.start + i] = (<float *>cnp.PyArray_DATA(array))[i]
+        eps[0] = FLT_EPSILON
+    else:
+        return False
+    return True
+
+
+cdef bint _gather(layout, tree, double *out, double *eps) except -1:
+    cdef Py_ssize_t i
+    if isinstance(layout, Block):
+        return _gather_block(layout, tree, out, eps)
+    if type(tree) is not type(layout) or len(tree) != len(layout):
+        return False
+    if isinstance(layout, dict):
+        for key, child in (<dict>layout).items():
+            if key not in (<dict>tree) or not _gather(child, (<dict>tree)[key], out, eps):
+                return False
+        return True
+    for i in range(len(layout)):
+        if not _gather(layout[i], tree[i], out, eps):
+            return False
+    return True
+
+
+def gather(layout, tree, double[::1] out not None):
+    """Copy a tree of C-contiguous float32 and float64 arrays into a flat vector; return the eps of the coarsest.
+
+    Return None if the tree is any other than `layout`, which only Python can say in words; `out` is then spoilt.
+    """
+    cdef double eps = 0
+    if out.shape[0] < _end(layout):
+        raise IndexError
+    return eps if out.shape[0] and _gather(layout, tree, &out[0], &eps) else None
