@@ -142,7 +142,8 @@ class Lines:
         self.units = np.asarray(units, np.float64)
         self.bounds = bounds
         self.plain = bool(self.is_coordinates and (self.units == 1).all())
-        size = np.maximum(np.abs(space.flat[self.index]), typical[self.index])
+        part = self._part()
+        size = np.maximum(np.abs(space.flat[part]), typical[part])
         if self.plain:
             self.scale = size
         else:
@@ -152,7 +153,7 @@ class Lines:
         self.left = self.right = constant(np.inf, len(self))
         if not bounds.is_free:
             self._measure_room()
-        eps = space.eps[self.index]
+        eps = space.eps[part]
         self.eps = eps if self.is_coordinates else -self._least(-eps) if len(eps) else np.zeros(len(self))
 
     @classmethod
@@ -169,6 +170,11 @@ class Lines:
     def __len__(self) -> int:
         """Count the lines."""
         return len(self.starts) - 1
+
+    def _part(self) -> Any:
+        """Return `index`, or a slice if it is all of x in order: views are quicker than copies."""
+        is_whole = len(self.index) == len(self) == self.space.size and (self.index == self.starts[:-1]).all()
+        return slice(None) if is_whole else self.index
 
     def _measure_room(self) -> None:
         at, units = self.space.flat[self.index], self.units

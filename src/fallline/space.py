@@ -16,6 +16,7 @@ __all__ = ["Leaf", "Space", "constant"]
 
 Array = npt.NDArray[Any]
 
+_EPS = float(np.finfo(np.float64).eps)
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -100,18 +101,17 @@ class Space:
             self.leaves.append(Leaf(name, array.shape, array.dtype, not isinstance(value, np.ndarray), start))
             start += array.size
         self.size = start
-        self.flat = np.array(np.concatenate([a.ravel() for a in arrays]) if arrays else [], np.float64)
-        self.is_single = np.zeros(start, bool)
-        for leaf in self.leaves:
-            self.is_single[leaf.part] = leaf.is_single
+        self.flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0)], dtype=np.float64)
         self.has_single = any(leaf.is_single for leaf in self.leaves)
         self.is_array = isinstance(self.tree, np.ndarray)
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
         self._by_name = {leaf.name: leaf for leaf in self.leaves}
         self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
         self.build: Callable[[Array], Any] | None = None if self.is_array else self.arrange
-        self.eps = np.full(start, np.finfo(np.float64).eps)
-        self.eps[self.is_single] = np.finfo(np.float32).eps
+        self.is_single, self.eps = constant(False, start), constant(_EPS, start)
+        if self.has_single:
+            self.is_single = np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
+            self.eps = np.where(self.is_single, np.finfo(np.float32).eps, _EPS)
 
     def moved(self, flat: Array) -> Space:
         """Return the same structure at another point, rounded to its dtypes."""
@@ -194,9 +194,10 @@ class Space:
         return f"{name}[{', '.join(map(str, index))}]" if index else name
 
 
-def constant(number: float, n: int) -> Array:
+def constant(number: float | bool, n: int) -> Array:
     """Return an array, to be read only, of n times a number, which takes no memory."""
-    return np.ndarray(n, np.float64, np.float64(number), strides=(0,))
+    one = np.asarray(number)
+    return np.ndarray(n, one.dtype, one, strides=(0,))
 
 
 def _arrays(tree: Any) -> Any:
