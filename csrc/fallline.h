@@ -139,9 +139,14 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
 
 /* The same under FL_IGNORE and without clip_norm, for a plan of contiguous doubles without averages, by a rule without norms: of
  * tensor 0, which has rows of `width` <= FL_BLOCK elements, only the rows at index[0..n), all different and not negative, whose
- * gradients are gradient[0..n*width); of the others all. */
-void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width,
+ * gradients are gradient[0..n*width); of the others all. Steps copies of those rows, rows[0..n*width), and leaves it to the
+ * caller to gather and to scatter them. */
+void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width, double *rows,
                      const double *gradient);
+
+/* Copy the rows of `width` elements that an array has at index[0..n) next to one another into `rows`, or back. */
+void fl_gather_rows(double *rows, const double *array, size_t n, const int32_t *index, size_t width);
+void fl_scatter_rows(double *array, const double *rows, size_t n, const int32_t *index, size_t width);
 
 /* The first element of tensor i's gradient that is not finite (or its size, if all are) and how many there are, in the
  * groups as they were at the last fl_plan_enter. Serial. */
@@ -341,7 +346,7 @@ typedef struct {
     size_t lr;                    /* which hyperparameter of the rule is the learning rate */
     double *weights, *intercept;  /* intercept: NULL if there is none */
     double *gradient, *intercept_gradient; /* zeros */
-    double *before, *compact;     /* scratch of the size of weights */
+    double *copies, *compact;     /* scratch of the size of weights */
     double *scores, *row;         /* n_outputs; n_features */
     double *average, *average_intercept; /* mean of the weights after each step; NULL: none */
     size_t n_averaged;

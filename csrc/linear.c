@@ -140,30 +140,16 @@ static double dot(const double *x, const double *w, size_t n)
     return lanes[0] + rest;
 }
 
-/* Two sums, so that one addition need not wait for the other. */
-static double sparse_dot(const fl_row *row, const double *w)
-{
-    double even = 0, odd = 0;
-    size_t j = 0;
-    for (; j + 2 <= row->n; j += 2) {
-        even += row->x[j]*w[row->columns[j]];
-        odd += row->x[j + 1]*w[row->columns[j + 1]];
-    }
-    return even + odd + (j < row->n ? row->x[j]*w[row->columns[j]] : 0);
-}
-
-static void score(const fl_learner *l, const fl_row *row, double *scores)
+/* The scores of a row by the weights of its features, which lie next to one another. */
+static void score(const fl_learner *l, const fl_row *row, const double *weights, double *scores)
 {
     const size_t n_outputs = l->n_outputs;
     memset(scores, 0, n_outputs*sizeof *scores);
     if (n_outputs == 1)
-        scores[0] = row->columns == NULL ? dot(row->x, l->weights, row->n) : sparse_dot(row, l->weights);
-    else
-        for (size_t j = 0; j < row->n; j++) {
-            const double *w = l->weights + n_outputs*(row->columns == NULL ? j : (size_t)row->columns[j]);
-            for (size_t k = 0; k < n_outputs; k++)
-                scores[k] += row->x[j]*w[k];
-        }
+        scores[0] = dot(row->x, weights, row->n);
+    for (size_t j = 0; n_outputs > 1 && j < row->n; j++)
+        for (size_t k = 0; k < n_outputs; k++)
+            scores[k] += row->x[j]*weights[j*n_outputs + k];
     for (size_t k = 0; k < n_outputs; k++)
         scores[k] = l->decay*scores[k] + (l->intercept != NULL ? l->intercept[k] : 0);
 }
@@ -231,39 +217,37 @@ static void step_all(fl_learner *l)
 {
     const size_t n = l->n_features*l->n_outputs;
     if (l->l1 > 0) {
-        memcpy(l->before, l->weights, n*sizeof *l->before);
+        memcpy(l->copies, l->weights, n*sizeof *l->copies);
         for (size_t i = 0; i < n; i++)
             l->gradient[i] = with_l1(l->gradient[i], l->weights[i], l->l1);
     }
     fl_plan_step(l->plan, l->settings);
     for (size_t i = 0; l->l1 > 0 && i < n; i++)
-        l->weights[i] = within_orthant(l->weights[i], l->before[i], l->gradient[i]);
+        l->weights[i] = within_orthant(l->weights[i], l->copies[i], l->gradient[i]);
 }
 
 /* Adds the penalty to l->compact, the gradient of what was seen; gradient descent has l2 in the decay. */
 static void add_penalty(const fl_learner *l)
 {
-    const size_t n_outputs = l->n_outputs;
     const double l2 = l->is_exact ? 0 : l->l2;
-    for (size_t i = 0; i < l->n_seen; i++)
-        for (size_t k = i*n_outputs; k < (i + 1)*n_outputs; k++) {
-            const double w = l->weights[(size_t)l->seen[i]*n_outputs + k - i*n_outputs], g = l->compact[k] + l2*w;
-            l->before[k] = w;
-            l->compact[k] = l->l1 > 0 ? with_l1(g, w, l->l1) : g;
-        }
+    for (size_t i = 0; i < l->n_seen*l->n_outputs; i++) {
+        const double w = l->copies[i], g = l->compact[i] + l2*w;
+        l->compact[i] = l->l1 > 0 ? with_l1(g, w, l->l1) : g;
+    }
 }
 
+/* l->weights still has what was before the step. */
 static void stay_in_orthant(const fl_learner *l)
 {
     const size_t n_outputs = l->n_outputs;
     for (size_t i = 0; i < l->n_seen; i++)
-        for (size_t k = 0; k < n_outputs; k++) {
-            double *w = &l->weights[(size_t)l->seen[i]*n_outputs + k];
-            *w = within_orthant(*w, l->before[i*n_outputs + k], l->compact[i*n_outputs + k]);
+        for (size_t k = i*n_outputs; k < (i + 1)*n_outputs; k++) {
+            const double before = l->weights[(size_t)l->seen[i]*n_outputs + k - i*n_outputs];
+            l->copies[k] = within_orthant(l->copies[k], before, l->compact[k]);
         }
 }
 
-/* A step of the weights of the features that were seen; l->compact holds the gradient of their loss. */
+/* A step of the weights of the features that were seen, which l->copies holds, and l->compact the gradient of their loss. */
 static void step_seen(fl_learner *l)
 {
     const double lr = learning_rate(l);
@@ -276,9 +260,10 @@ static void step_seen(fl_learner *l)
         for (size_t i = 0; i < l->n_seen*l->n_outputs; i++)
             l->compact[i] *= unit;
     }
-    fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->compact);
+    fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->copies, l->compact);
     if (l->l1 > 0)
         stay_in_orthant(l);
+    fl_scatter_rows(l->weights, l->copies, l->n_seen, l->seen, l->n_outputs);
     for (size_t i = 0; l->pulls != NULL && i < l->n_seen; i++)
         l->pulls[l->seen[i]] = l->pull;
     if (l->decay < LEAST_DECAY)
@@ -320,17 +305,30 @@ static void update_average(fl_learner *l)
         l->average_intercept[k] += share*(l->intercept[k] - l->average_intercept[k]);
 }
 
-/* Row i with its share in the batch: its scores become slopes. Returns its loss. */
+/* Row i with its share in the batch: its scores become slopes. Returns its loss. Leaves a sparse row's weights in l->copies. */
 static double examine(const fl_learner *l, const fl_rows *rows, size_t i, const fl_row *row, double share)
 {
     const double weight = rows->weights == NULL ? 1 : rows->weights[i];
-    score(l, row, l->scores);
+    if (row->columns != NULL)
+        fl_gather_rows(l->copies, l->weights, row->n, row->columns, l->n_outputs);
+    score(l, row, row->columns != NULL ? l->copies : l->weights, l->scores);
     const double loss = judge(l, l->scores, rows->targets[i]);
     for (size_t k = 0; k < l->n_outputs; k++)
         l->scores[k] *= weight*share;
     for (size_t k = 0; l->intercept != NULL && k < l->n_outputs; k++)
         l->intercept_gradient[k] += l->scores[k];
     return weight*loss;
+}
+
+/* The products of a row's entries and the slopes: the gradient of its loss by the weights of its features. */
+static void multiply(double *restrict gradient, const fl_row *row, const double *slopes, size_t n_outputs)
+{
+    const double slope = slopes[0];
+    for (size_t j = 0; n_outputs == 1 && j < row->n; j++)
+        gradient[j] = row->x[j]*slope;
+    for (size_t j = 0; n_outputs > 1 && j < row->n; j++)
+        for (size_t k = 0; k < n_outputs; k++)
+            gradient[j*n_outputs + k] = row->x[j]*slopes[k];
 }
 
 /* A sparse row is a batch: its features are different, so nothing need be added up. */
@@ -342,9 +340,7 @@ static double learn_sparse_row(fl_learner *l, const fl_rows *rows, size_t i)
     for (size_t j = 0; l->pulls != NULL && j < row.n; j++)
         make_up(l, (size_t)row.columns[j]);
     const double loss = examine(l, rows, i, &row, 1);
-    for (size_t j = 0; j < row.n; j++)
-        for (size_t k = 0; k < l->n_outputs; k++)
-            l->compact[j*l->n_outputs + k] = row.x[j]*l->scores[k];
+    multiply(l->compact, &row, l->scores, l->n_outputs);
     step_seen(l);
     return loss;
 }
@@ -361,6 +357,7 @@ static double learn_sparse_batch(fl_learner *l, const fl_rows *rows, const size_
     }
     l->seen = l->seen_in_batch;
     collect(l);
+    fl_gather_rows(l->copies, l->weights, l->n_seen, l->seen, l->n_outputs);
     step_seen(l);
     return total;
 }

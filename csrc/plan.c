@@ -598,8 +598,7 @@ void fl_plan_follow(fl_plan *plan, const fl_timetable *timetable, size_t k)
     }
 }
 
-/* Copies rows that lie apart in `array` to one another in `rows`, or back. */
-static void gather_rows(double *rows, const double *array, size_t n, const int32_t *index, size_t width)
+void fl_gather_rows(double *rows, const double *array, size_t n, const int32_t *index, size_t width)
 {
     for (size_t i = 0; width == 1 && i < n; i++)
         rows[i] = array[index[i]];
@@ -608,7 +607,7 @@ static void gather_rows(double *rows, const double *array, size_t n, const int32
             rows[i*width + k] = array[(size_t)index[i]*width + k];
 }
 
-static void scatter_rows(double *array, const double *rows, size_t n, const int32_t *index, size_t width)
+void fl_scatter_rows(double *array, const double *rows, size_t n, const int32_t *index, size_t width)
 {
     for (size_t i = 0; width == 1 && i < n; i++)
         array[index[i]] = rows[i];
@@ -617,32 +616,30 @@ static void scatter_rows(double *array, const double *rows, size_t n, const int3
             array[(size_t)index[i]*width + k] = rows[i*width + k];
 }
 
-static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, const double *gradient)
+static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, double *rows, const double *gradient)
 {
     const fl_plan *plan = pass->plan;
     const fl_tensor *t = plan->tensors;
     const size_t n_states = fl_rules[plan->rule].info.n_states;
     const fl_dress dress = dress_of(pass, t);
-    double p[FL_BLOCK], states[FL_MAX_STATES][FL_BLOCK], *param = (double *)(void *)t->param;
+    double states[FL_MAX_STATES][FL_BLOCK];
     void *const to_states[FL_MAX_STATES] = {states[0], states[1], states[2], states[3]};
-    gather_rows(p, param, n, index, width);
     for (size_t k = 0; k < n_states; k++)
-        gather_rows(states[k], t->state[k], n, index, width);
-    pass->kernels->step[plan->rule][FL_DOUBLE](p, gradient, to_states, constants_of(plan, 0), is_bare(&dress) ? NULL : &dress,
+        fl_gather_rows(states[k], t->state[k], n, index, width);
+    pass->kernels->step[plan->rule][FL_DOUBLE](rows, gradient, to_states, constants_of(plan, 0), is_bare(&dress) ? NULL : &dress,
                                                NULL, n*width);
-    scatter_rows(param, p, n, index, width);
     for (size_t k = 0; k < n_states; k++)
-        scatter_rows(t->state[k], states[k], n, index, width);
+        fl_scatter_rows(t->state[k], states[k], n, index, width);
 }
 
-void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width,
+void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width, double *rows,
                      const double *gradient)
 {
     const fl_pass pass = pass_of(plan, settings);
     const size_t at_once = FL_BLOCK/width;
     prepare(plan);
     for (size_t done = 0; done < n; done += at_once)
-        step_rows(&pass, smaller(n - done, at_once), index + done, width, gradient + done*width);
+        step_rows(&pass, smaller(n - done, at_once), index + done, width, rows + done*width, gradient + done*width);
     for (size_t i = 0; i < plan->n_spans; i++)
         if (plan->spans[i].tensor > 0)
             step_span(&pass, &plan->spans[i]);

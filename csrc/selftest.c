@@ -34,6 +34,8 @@ static const fl_kernels *kernels_in_use(void);
 #define fl_plan_current copy_plan_current
 #define fl_plan_follow copy_plan_follow
 #define fl_plan_step_at copy_plan_step_at
+#define fl_gather_rows copy_gather_rows
+#define fl_scatter_rows copy_scatter_rows
 void fl_plan_free(fl_plan *plan);
 #define calloc rationed_calloc
 #define fl_kernels_current kernels_in_use
@@ -955,7 +957,7 @@ static void test_linear(void)
         memset(weights, 0, sizeof weights);
         memset(intercepts, 0, sizeof intercepts);
         for (size_t form = 0; form < 2; form++) {
-            double gradient[N_WEIGHTS] = {0}, slopes[N_OUTPUTS], before[N_WEIGHTS], compact[N_WEIGHTS], scores[N_OUTPUTS];
+            double gradient[N_WEIGHTS] = {0}, slopes[N_OUTPUTS], copies[N_WEIGHTS], compact[N_WEIGHTS], scores[N_OUTPUTS];
             double row[N_FEATURES], running[2] = {0}, pulls[N_FEATURES] = {0};
             int32_t seen[N_FEATURES];
             unsigned char is_seen[N_FEATURES] = {0};
@@ -967,7 +969,7 @@ static void test_linear(void)
             expect(fl_plan_arrange(plan) == FL_OK && fl_plan_enter(plan) == 0, "fl_learn: no plan");
             fl_learner l = {.plan = plan, .settings = &settings, .loss = FL_SOFTMAX, .l2 = 0.3, .l1 = 0.02,
                 .n_features = N_FEATURES, .n_outputs = N_OUTPUTS, .weights = weights[form], .intercept = intercepts[form],
-                .gradient = gradient, .intercept_gradient = slopes, .before = before, .compact = compact, .scores = scores,
+                .gradient = gradient, .intercept_gradient = slopes, .copies = copies, .compact = compact, .scores = scores,
                 .row = row, .decay = 1};
             if (form == 1) {
                 l.seen_in_batch = seen;

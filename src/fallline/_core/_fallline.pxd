@@ -214,7 +214,7 @@ cdef extern from "fallline.h" nogil:
         double *intercept
         double *gradient
         double *intercept_gradient
-        double *before
+        double *copies
         double *compact
         double *scores
         double *row

@@ -112,7 +112,7 @@ cdef class Learner:
         self.l.plan, self.l.settings, self.l.loss, self.l.parameter = plan.plan, &self.settings, LOSSES[loss], parameter
         self.l.l2, self.l.l1, self.l.n_features, self.l.n_outputs, self.l.lr = l2, l1, n, n_outputs, lr
         self.l.weights, self.l.gradient = <double *>plan.tensors[0].param, self._floats(size)
-        self.l.before, self.l.scores, self.l.row = self._floats(size), self._floats(n_outputs), self._floats(n)
+        self.l.copies, self.l.scores, self.l.row = self._floats(size), self._floats(n_outputs), self._floats(n)
         if plan.n_tensors == 2:
             self.l.intercept, self.l.intercept_gradient = <double *>plan.tensors[1].param, self._floats(n_outputs)
         if average is not None:
