@@ -356,7 +356,8 @@ typedef struct {
     int is_exact;                 /* the rule is gradient descent: the penalty of the rest is made up for; lr*l2 < 1 */
     double *pulls;                /* n_features zeros, if so and l1 > 0; else NULL */
     double decay, pull;           /* 1 and 0 */
-    const int32_t *seen;          /* while a step is made */
+    double unit;                  /* while a step is made */
+    const int32_t *seen;
     size_t n_seen;
 } fl_learner;
 

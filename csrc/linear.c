@@ -28,8 +28,9 @@ static fl_point loss_of_margin(fl_loss loss, double score, double y)
     const double margin = y*score, lack = 1 - margin;
     switch (loss) {
     case FL_LOG: {
-        const double e = exp(-fabs(margin));
-        return (fl_point){log1p(e) + (margin < 0 ? -margin : 0), -y*(margin < 0 ? 1/(1 + e) : e/(1 + e))};
+        const double e = exp(-fabs(margin)), u = 1 + e, inverse = 1/u;
+        /* log1p(e), from log(u) and what the sum u has lost. */
+        return (fl_point){log(u) + (e - (u - 1))*inverse + (margin < 0 ? -margin : 0), -y*(margin < 0 ? inverse : e*inverse)};
     }
     case FL_HINGE: return lack > 0 ? (fl_point){lack, -y} : (fl_point){0, 0};
     case FL_SQUARED_HINGE: return lack > 0 ? (fl_point){lack*lack, -2*y*lack} : (fl_point){0, 0};
@@ -144,9 +145,8 @@ static double dot(const double *x, const double *w, size_t n)
 static void score(const fl_learner *l, const fl_row *row, const double *weights, double *scores)
 {
     const size_t n_outputs = l->n_outputs;
-    memset(scores, 0, n_outputs*sizeof *scores);
-    if (n_outputs == 1)
-        scores[0] = dot(row->x, weights, row->n);
+    for (size_t k = 0; k < n_outputs; k++)
+        scores[k] = n_outputs == 1 ? dot(row->x, weights, row->n) : 0;
     for (size_t j = 0; n_outputs > 1 && j < row->n; j++)
         for (size_t k = 0; k < n_outputs; k++)
             scores[k] += row->x[j]*weights[j*n_outputs + k];
@@ -229,10 +229,10 @@ static void step_all(fl_learner *l)
 /* Adds the penalty to l->compact, the gradient of what was seen; gradient descent has l2 in the decay. */
 static void add_penalty(const fl_learner *l)
 {
-    const double l2 = l->is_exact ? 0 : l->l2;
+    const double l2 = l->is_exact ? 0 : l->l2, l1 = l->l1*l->unit;
     for (size_t i = 0; i < l->n_seen*l->n_outputs; i++) {
         const double w = l->copies[i], g = l->compact[i] + l2*w;
-        l->compact[i] = l->l1 > 0 ? with_l1(g, w, l->l1) : g;
+        l->compact[i] = l1 > 0 ? with_l1(g, w, l1) : g;
     }
 }
 
@@ -250,15 +250,12 @@ static void stay_in_orthant(const fl_learner *l)
 /* A step of the weights of the features that were seen, which l->copies holds, and l->compact the gradient of their loss. */
 static void step_seen(fl_learner *l)
 {
-    const double lr = learning_rate(l);
-    if (l->l1 > 0 || !l->is_exact)
+    if (l->l1 > 0 || (l->l2 > 0 && !l->is_exact))
         add_penalty(l);
     if (l->is_exact) {
+        const double lr = learning_rate(l);
         l->decay *= 1 - lr*l->l2;
-        const double unit = 1/l->decay;
-        l->pull += lr*unit;
-        for (size_t i = 0; i < l->n_seen*l->n_outputs; i++)
-            l->compact[i] *= unit;
+        l->pull += lr*l->unit;
     }
     fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->copies, l->compact);
     if (l->l1 > 0)
@@ -305,7 +302,8 @@ static void update_average(fl_learner *l)
         l->average_intercept[k] += share*(l->intercept[k] - l->average_intercept[k]);
 }
 
-/* Row i with its share in the batch: its scores become slopes. Returns its loss. Leaves a sparse row's weights in l->copies. */
+/* Row i with its share in the batch: its scores become slopes, by weights in units of what l->decay will be. Returns its loss.
+ * Leaves a sparse row's weights in l->copies. */
 static double examine(const fl_learner *l, const fl_rows *rows, size_t i, const fl_row *row, double share)
 {
     const double weight = rows->weights == NULL ? 1 : rows->weights[i];
@@ -317,6 +315,8 @@ static double examine(const fl_learner *l, const fl_rows *rows, size_t i, const 
         l->scores[k] *= weight*share;
     for (size_t k = 0; l->intercept != NULL && k < l->n_outputs; k++)
         l->intercept_gradient[k] += l->scores[k];
+    for (size_t k = 0; k < l->n_outputs && l->unit != 1; k++)
+        l->scores[k] *= l->unit;
     return weight*loss;
 }
 
@@ -386,6 +386,7 @@ double fl_learn(fl_learner *l, const fl_rows *rows, size_t n, const size_t *orde
     for (size_t done = 0, k = 0; done < n; done += batch, k++) {
         const size_t size = n - done < batch ? n - done : batch;
         fl_plan_follow(l->plan, timetable, k);
+        l->unit = l->is_exact ? 1/(l->decay*(1 - learning_rate(l)*l->l2)) : 1;
         for (size_t j = 0; l->intercept != NULL && j < l->n_outputs; j++)
             l->intercept_gradient[j] = 0;
         if (l->seen_in_batch == NULL) {
@@ -393,6 +394,8 @@ double fl_learn(fl_learner *l, const fl_rows *rows, size_t n, const size_t *orde
         } else if (size > 1) {
             total += learn_sparse_batch(l, rows, order + done, size);
         } else {
+            if (done + 2*AHEAD < n)
+                __builtin_prefetch(&rows->starts[order[done + 2*AHEAD]]);
             if (done + AHEAD < n)
                 prefetch(l, rows, order[done + AHEAD]);
             total += learn_sparse_row(l, rows, order[done]);

@@ -640,7 +640,6 @@ void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const
     prepare(plan);
     for (size_t done = 0; done < n; done += at_once)
         step_rows(&pass, smaller(n - done, at_once), index + done, width, rows + done*width, gradient + done*width);
-    for (size_t i = 0; i < plan->n_spans; i++)
-        if (plan->spans[i].tensor > 0)
-            step_span(&pass, &plan->spans[i]);
+    for (size_t i = plan->n_spans; i > 0 && plan->spans[i - 1].tensor > 0; i--)
+        step_span(&pass, &plan->spans[i - 1]);
 }
