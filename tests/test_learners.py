@@ -247,6 +247,32 @@ def test_float32_rows_are_learned_in_double():
     )
 
 
+@pytest.mark.parametrize("margin", [0.1, 1, 20, 36, 40, 300, -0.1, -20, -300])
+def test_the_log_loss_is_exact_near_and_far(margin):
+    fitted = model(LinearClassifier, lr=0.1, penalty=None, batch_size="all", max_iter=1, warm_start=True)
+    fitted.fit([[1.0], [-1.0]], [1, 0])
+    fitted.coef_, fitted.intercept_ = np.array([[margin]], float), np.zeros(1)
+    fitted.fit([[1.0], [-1.0]], [1, 0])
+    np.testing.assert_allclose(fitted.loss_curve_[0], np.logaddexp(0, -float(margin)), rtol=5e-16)
+
+
+@pytest.mark.parametrize("flag", [None, True])
+def test_sparse_rows_may_have_entries_in_any_order_and_twice(flag):
+    """Also where the matrix says of itself that they are not."""
+    half = sparse.csr_matrix(X / 2)
+    starts, ends = half.indptr[:-1], half.indptr[1:]
+    twice = [np.r_[start:end, start:end][::-1] for start, end in zip(starts, ends, strict=True)]
+    scattered = sparse.csr_matrix(
+        (half.data[np.concatenate(twice)], half.indices[np.concatenate(twice)], 2 * half.indptr), X.shape
+    )
+    if flag is not None:
+        scattered.has_sorted_indices = scattered.has_canonical_format = flag
+    kept = scattered.data.copy(), scattered.indices.copy()
+    ours, ordered = (model(LinearClassifier, lr=0.1).fit(form, Y2) for form in (scattered, sparse.csr_matrix(X)))
+    assert ours.coef_.tobytes() == ordered.coef_.tobytes()
+    assert all(np.array_equal(a, b) for a, b in zip(kept, (scattered.data, scattered.indices), strict=True))
+
+
 # ---- fitting on
 
 

@@ -156,6 +156,8 @@ def advance_all(descents: list[Descent], n_steps: int, index: _Indices, table: _
 STOPS: dict[int, str]
 
 class Samples:
+    @property
+    def is_canonical(self) -> bool: ...
     def __new__(
         cls,
         data: _Array,

@@ -180,12 +180,16 @@ class _Linear(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return total / n
 
     def _samples(self, X: Any, targets: Array, weights: Array | None) -> _core.Samples:
-        if scipy.sparse.issparse(X):
-            X.sum_duplicates()
-            parts = X.data, X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int32, copy=False)
-        else:
-            parts = np.ascontiguousarray(X), None, None
-        return _core.Samples(*parts, X.shape[1], targets, weights)
+        if not scipy.sparse.issparse(X):
+            return _core.Samples(np.ascontiguousarray(X), None, None, X.shape[1], targets, weights)
+        columns, starts = (part.astype(np.int32, copy=False) for part in (X.indices, X.indptr))
+        samples = _core.Samples(X.data, columns, starts, X.shape[1], targets, weights)
+        if samples.is_canonical:
+            return samples
+        X = X.copy()  # which other threads may read
+        X.has_sorted_indices = X.has_canonical_format = False
+        X.sum_duplicates()
+        return self._samples(X, targets, weights)
 
     def _set_coefficients(self) -> None:
         """Publish the weights: copies, of the averages if there are some."""

@@ -20,7 +20,7 @@ cdef class Samples:
     data : float32 or float64 array
         (n, n_features) in C order, or what a CSR matrix stores.
     columns, starts : int32 arrays or None
-        Of a CSR matrix, `indices` and `indptr`; no column twice in a row.
+        Of a CSR matrix, `indices` and `indptr`.
     n_features : int
     targets : float64 array, (n,)
     weights : float64 array, (n,), or None
@@ -30,15 +30,18 @@ cdef class Samples:
     cdef size_t n, n_features
     cdef double largest
     cdef object kept
+    cdef readonly bint is_canonical
+    """Whether the columns of every row increase, so that none is there twice, as learning needs."""
 
     def __cinit__(self, cnp.ndarray data not None, columns, starts, size_t n_features, const double[::1] targets not None,
                   const double[::1] weights):
         cdef const int32_t[::1] own_columns, own_starts
         cdef Py_ssize_t i
+        cdef bint is_outside = False
         if not cnp.PyArray_IS_C_CONTIGUOUS(data) or data.dtype not in (np.float32, np.float64):
             raise IndexError
         self.kept = (data, columns, starts, targets, weights)
-        self.n, self.n_features, self.largest = targets.shape[0], n_features, 0
+        self.n, self.n_features, self.largest, self.is_canonical = targets.shape[0], n_features, 0, True
         self.rows.data, self.rows.is_single = cnp.PyArray_DATA(data), data.dtype == np.float32
         if columns is None:
             if <size_t>data.size != self.n*n_features:
@@ -52,10 +55,12 @@ cdef class Samples:
                 if own_starts[i + 1] < own_starts[i]:
                     raise IndexError
             for i in range(own_columns.shape[0]):
-                if own_columns[i] < 0 or <size_t>own_columns[i] >= n_features:
-                    raise IndexError
+                is_outside |= own_columns[i] < 0 or <size_t>own_columns[i] >= n_features
+            if is_outside:
+                raise IndexError
             self.rows.starts = &own_starts[0]
             self.rows.columns = &own_columns[0] if own_columns.shape[0] > 0 else <const int32_t *>&own_starts[0]
+            self.is_canonical = self._increase()
         for i in range(<Py_ssize_t>self.n):
             if not targets[i] >= self.largest:
                 continue
@@ -65,6 +70,15 @@ cdef class Samples:
             if <size_t>weights.shape[0] != self.n:
                 raise IndexError
             self.rows.weights = &weights[0] if self.n > 0 else NULL
+
+    cdef bint _increase(self) noexcept:
+        cdef bint do_not = False
+        cdef size_t i
+        cdef int32_t k
+        for i in range(self.n):
+            for k in range(self.rows.starts[i] + 1, self.rows.starts[i + 1]):
+                do_not |= self.rows.columns[k] <= self.rows.columns[k - 1]
+        return not do_not
 
 
 cdef class Learner:
@@ -174,7 +188,7 @@ cdef class Learner:
         cdef double total
         if batch == 0 or samples.n_features != self.l.n_features:
             raise IndexError
-        if (self.l.seen_in_batch != NULL and samples.rows.columns == NULL) or \
+        if not samples.is_canonical or (self.l.seen_in_batch != NULL and samples.rows.columns == NULL) or \
                 (self.l.loss == FL_SOFTMAX and samples.largest >= self.l.n_outputs):
             raise IndexError
         for i in range(n):
