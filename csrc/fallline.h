@@ -182,20 +182,6 @@ typedef enum { FL_NOISE_FOUND = 0, FL_NOISE_STEP_LARGE, FL_NOISE_STEP_SMALL } fl
  * distance must change, and the last level is returned. */
 double fl_noise(size_t n, const double *values, fl_noise_status *status);
 
-/* What six values beside x say of one output along a line; see src/fallline/readings.py. */
-typedef struct {
-    double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
-    double yours;                /* slope of `along` */
-    double whole, odd;           /* noise in the remainder, and in its odd part; NaN: unknown; whole is infinite if not finite */
-    double curvature, bend, bend_error; /* of opposite points, |c| of c*t + a*t^2 and its error; 0 if the steps are on one side */
-    int finite, constant;        /* all are finite; f does not change */
-} fl_reading;
-
-/* Six steps in units of `distance`: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6; six, four: the weights of stencils for a first
- * derivative at 0. change[k*n_outputs + j]: f at step k less f at x; along: what the gradient says of it. */
-void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs, const double *change,
-             const double *along, fl_reading *readings);
-
 /* Extrapolate differences at the steps h, h/ratio, h/ratio^2, ..., whose errors are series in h^power, to step 0 (Ridders 1982,
  * Advances in Engineering Software 4(2), 75-76). differences[k*n_outputs + j], and roundoff likewise: a bound of the rounding
  * error of each. Of the table's entries the one with the least error is returned: its distance to the entries that it was made
@@ -216,6 +202,22 @@ void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_po
 void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index, const double *steps,
                       size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
                       double *sizes, unsigned char *exact);
+
+/* ---- readings of derivatives (readings.c) ---- */
+
+/* What six values beside x say of one output along a line; see src/fallline/readings.py. */
+typedef struct {
+    double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
+    double yours;                /* slope of `along` */
+    double whole, odd;           /* noise in the remainder, and in its odd part; NaN: unknown; whole is infinite if not finite */
+    double curvature, bend, bend_error; /* of opposite points, |c| of c*t + a*t^2 and its error; 0 if the steps are on one side */
+    int finite, constant;        /* all are finite; f does not change */
+} fl_reading;
+
+/* Six steps in units of `distance`: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6; six, four: the weights of stencils for a first
+ * derivative at 0. change[k*n_outputs + j]: f at step k less f at x; along: what the gradient says of it. */
+void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs, const double *change,
+             const double *along, fl_reading *readings);
 
 /* ---- compiled expressions (tape.c) ---- */
 

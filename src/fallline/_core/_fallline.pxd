@@ -101,12 +101,6 @@ cdef extern from "fallline.h" nogil:
         FL_NOISE_STEP_SMALL
 
     double fl_noise(size_t n, const double *values, fl_noise_status *status) noexcept
-    ctypedef struct fl_reading:
-        double residual, truncation, yours, whole, odd, curvature, bend, bend_error
-        int finite, constant
-
-    void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs,
-                 const double *change, const double *along, fl_reading *readings) noexcept
     void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *differences, const double *roundoff,
                         size_t n_outputs, double *values, double *errors, size_t *levels) noexcept
 
@@ -116,6 +110,13 @@ cdef extern from "fallline.h" nogil:
     void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index,
                           const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
                           double origin, double *out, double *sizes, unsigned char *exact) noexcept
+
+    ctypedef struct fl_reading:
+        double residual, truncation, yours, whole, odd, curvature, bend, bend_error
+        int finite, constant
+
+    void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs,
+                 const double *change, const double *along, fl_reading *readings) noexcept
 
     ctypedef double fl_objective(const double *x, size_t n, double *gradient, void *context) noexcept
 
