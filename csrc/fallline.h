@@ -205,19 +205,59 @@ void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t
 
 /* ---- readings of derivatives (readings.c) ---- */
 
+#define FL_SAFETY 4.0    /* on the truncation: two stencils may agree by chance */
+#define FL_WORST 5.0     /* standard deviations of noise */
+#define FL_SUMMANDS 32.0 /* how much larger than the result the terms may be that a gradient was summed from */
+#define FL_WILD 1e-3     /* what varies by more than this part of the value is not called noise */
+
+/* Where six values are, in units of a distance: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6. `six` and `four` are the weights of first
+ * derivatives at 0, of accuracy 6 and 4; `norm` is the Euclidean norm of the former. */
+typedef struct {
+    double steps[6], six[6], four[6], norm;
+} fl_six;
+
 /* What six values beside x say of one output along a line; see src/fallline/readings.py. */
 typedef struct {
     double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
-    double yours;                /* slope of `along` */
+    double yours, numeric;       /* slope of what the gradient says, and that plus the residual */
     double whole, odd;           /* noise in the remainder, and in its odd part; NaN: unknown; whole is infinite if not finite */
     double curvature, bend, bend_error; /* of opposite points, |c| of c*t + a*t^2 and its error; 0 if the steps are on one side */
-    int finite, constant;        /* all are finite; f does not change */
+    double size, own;            /* of the gradient's terms, and how far their rounding may have moved their sum */
+    double noise;                /* standard deviation of the error of a value */
+    double rounding, kink_error, bound; /* what noise makes of the residual, of the bend; how large the residual may be */
+    double quality;              /* the bound relative to the derivative */
+    int finite, constant;        /* all values are finite; f does not change */
+} fl_derivative;
+
+/* A reading at one distance. The caller fills in what comes before `gain`, and leaves the rest to the functions below. */
+typedef struct {
+    double distance; /* > 0 */
+    size_t n_outputs;
+    fl_derivative *outputs;
+    double gain;                   /* by how much noise is multiplied in the residual */
+    int finite, constant;          /* in all outputs */
+    int is_stuck;                  /* constant, where the gradient says that f changes */
+    int is_wild;                   /* the values vary by so much that it cannot be called noise */
+    double quality, bound;         /* the greatest of them, NaN included; quality is infinite unless all bounds are finite */
+    int is_bounded, is_right, has_kink; /* bounds are finite; residuals within them; an output has a kink at x, clearly */
+    int is_noisy;                  /* in all outputs noise makes most of the bound */
 } fl_reading;
 
-/* Six steps in units of `distance`: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6; six, four: the weights of stencils for a first
- * derivative at 0. change[k*n_outputs + j]: f at step k less f at x; along: what the gradient says of it. */
-void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs, const double *change,
-             const double *along, fl_reading *readings);
+/* What is known of f: n_outputs numbers at x, and of noise at least; the noise if the caller told it, else NaN; the spacing at 1 of
+ * f's numbers and of those that the gradient was computed in. */
+typedef struct {
+    const double *value, *noise;
+    double given, eps, eps_of_yours;
+} fl_known;
+
+/* Fill in a reading; values[k*n_outputs + j]: f at step k; along: what the gradient says of the change. sizes: of the terms of the
+ * gradient. units: the noise of values that are rounded to few digits, else NaN. `noise` and `given` are not read. */
+void fl_read(const fl_six *weights, const fl_known *f, const double *values, const double *along, const double *sizes,
+             const double *units, fl_reading *reading);
+/* Let a reading say that it tells nothing: its noise is infinite. */
+void fl_distrust(fl_reading *reading);
+/* Decide how much noise there is from all n > 0 readings of f along a line, and what follows for each. */
+void fl_settle(size_t n, fl_reading *const *readings, const fl_known *f);
 
 /* ---- compiled expressions (tape.c) ---- */
 

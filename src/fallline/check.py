@@ -338,7 +338,7 @@ class Checker:
         if self.space.has_single or kink or site.probe.noise[0] <= COARSE * rounding:
             return
         other = self._value_at(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
-        if decimal_unit(np.array([value, other])) > 0:
+        if decimal_unit([value, other]) > 0:
             self.notes.append("f(x) has few digits: it is rounded")
             return
         if is_single(value, other):

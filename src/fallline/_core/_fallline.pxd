@@ -111,12 +111,30 @@ cdef extern from "fallline.h" nogil:
                           const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
                           double origin, double *out, double *sizes, unsigned char *exact) noexcept
 
+    const double FL_SAFETY
+    ctypedef struct fl_six:
+        double steps[6]
+        double six[6]
+        double four[6]
+        double norm
+    ctypedef struct fl_derivative:
+        double residual, truncation, yours, numeric, whole, odd, curvature, bend, bend_error, size, own, noise
+        double rounding, kink_error, bound, quality
     ctypedef struct fl_reading:
-        double residual, truncation, yours, whole, odd, curvature, bend, bend_error
-        int finite, constant
+        double distance
+        size_t n_outputs
+        fl_derivative *outputs
+        double gain, quality, bound
+        int finite, constant, is_stuck, is_wild, is_bounded, is_right, has_kink, is_noisy
+    ctypedef struct fl_known:
+        const double *value
+        const double *noise
+        double given, eps, eps_of_yours
 
-    void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs,
-                 const double *change, const double *along, fl_reading *readings) noexcept
+    void fl_read(const fl_six *weights, const fl_known *f, const double *values, const double *along, const double *sizes,
+                 const double *units, fl_reading *reading) noexcept
+    void fl_distrust(fl_reading *reading) noexcept
+    void fl_settle(size_t n, fl_reading *const *readings, const fl_known *f) noexcept
 
     ctypedef double fl_objective(const double *x, size_t n, double *gradient, void *context) noexcept
 
