@@ -24,17 +24,25 @@ def notes(space: Space, args: tuple[Any, ...]) -> list[str]:
 
 
 def _about(leaf: Leaf, values: Any) -> Iterator[str]:
-    if leaf.size and (values == 0).all():
-        yield "0: mistakes in what it multiplies, or in its decay, cannot show here"
-    elif leaf.size and (values == 1).all():
-        yield "1: a factor of it that is missing cannot show here"
-    elif leaf.size > 1 and (values == values[0]).all():
-        yield "the same in all entries: a wrong order of them may not show here"
+    if _is_uniform(values):
+        if values[0] == 0:
+            yield "0: mistakes in what it multiplies, or in its decay, cannot show here"
+        elif values[0] == 1:
+            yield "1: a factor of it that is missing cannot show here"
+        elif leaf.size > 1:
+            yield "the same in all entries: a wrong order of them may not show here"
     if len(leaf.shape) == 2 and leaf.shape[0] == leaf.shape[1] > 1:
         yield "square: with a transpose missing or extra, all shapes are right"
 
 
 def is_uniform(space: Space) -> bool:
     """Tell whether an array is 0, or 1, or the same everywhere, so that a point nearby may show more."""
-    arrays = [space.flat[leaf.part] for leaf in space.leaves if leaf.size]
-    return any((values == values[0]).all() and (len(values) > 1 or values[0] in (0, 1)) for values in arrays)
+    arrays = [space.flat[leaf.part] for leaf in space.leaves]
+    return any(_is_uniform(values) and (len(values) > 1 or values[0] in (0, 1)) for values in arrays)
+
+
+def _is_uniform(values: Any) -> bool:
+    """Tell whether all of some numbers are the same; most are told by the first and the last."""
+    if len(values) <= 1:
+        return len(values) == 1
+    return values[0] == values[-1] and bool((values == values[0]).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,19 +51,22 @@ class Site:
         """Return a random direction."""
         return random_line(self.space, self.scales, self.probe.bounds, rng)
 
-    def block_weights(self) -> Array:
-        """Return weights that make all blocks contribute alike, as far as the noise lets the least of them be seen."""
+    def fair_line(self, rng: np.random.Generator) -> Line:
+        """Return a random direction to which all blocks contribute alike, as far as noise lets the least be seen."""
+        line = self.line(rng)
         parts = shares(self.space, self.gradient * self.scales)
-        visible = float(self.probe.noise.max()) / self.probe.distance * UNSEEN
-        least = max(float(np.min(parts[parts > 0], initial=np.inf)), min(visible, float(parts.max())))
-        with np.errstate(divide="ignore"):
-            weights = np.minimum(1.0, least / parts)
-        return np.repeat(weights, [leaf.size for leaf in self.space.leaves])
+        visible = max(self.probe.noise.tolist()) / self.probe.distance * UNSEEN
+        least = max(min((part for part in parts if part > 0), default=math.inf), min(visible, max(parts)))
+        units = line.units
+        for leaf, part in zip(self.space.leaves, parts, strict=True):
+            if part > least:
+                units[leaf.part] *= least / part
+        return line
 
 
-def shares(space: Space, terms: Array) -> Array:
+def shares(space: Space, terms: Array) -> list[float]:
     """Return the norm of every block of some terms: what they add up to with random signs."""
-    return np.array([np.sqrt(part @ part) for part in (terms[leaf.part] for leaf in space.leaves)])
+    return [math.sqrt(part.dot(part)) for part in (terms[leaf.part] for leaf in space.leaves)]
 
 
 def usual_scales(space: Space) -> Array:
