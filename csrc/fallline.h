@@ -203,6 +203,15 @@ void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t
                       size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
                       double *sizes, unsigned char *exact);
 
+/* ---- blocks of a flat vector (blocks.c) ---- */
+
+/* The middle one, by size, of the magnitudes that are not 0; `otherwise` if all are. Of an even number, the larger of the two. No
+ * NaN. scratch: n numbers. */
+double fl_middle(size_t n, const double *x, double otherwise, uint64_t *scratch);
+/* How far entries may move: scales[i] is the magnitude of x[i], or at least what is in the middle of its block (or of x, if the block
+ * is 0; or 1) over `small`. Block b ends at stops[b], where the next begins. scratch: as many numbers as x has. No NaN. */
+void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, double small, uint64_t *scratch, double *scales);
+
 /* ---- readings of derivatives (readings.c) ---- */
 
 #define FL_SAFETY 4.0    /* on the truncation: two stencils may agree by chance */

@@ -733,6 +733,35 @@ static void test_noise(void)
     expect(status == FL_NOISE_STEP_LARGE, "fl_noise: must tell a smooth function");
 }
 
+static int by_magnitude(const void *a, const void *b)
+{
+    const double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
+    return (x > y) - (x < y);
+}
+
+static void test_blocks(void)
+{
+    enum { MOST = 300 };
+    for (uint64_t i = 0; i < 300; i++) {
+        double x[MOST], sorted[MOST];
+        uint64_t scratch[MOST];
+        size_t n = (size_t)(mix(i)%MOST), n_zeros = 0;
+        for (size_t k = 0; k < n; k++) {
+            x[k] = i%3 == 0 ? (double)(mix(1000*i + k)%7) - 3 : ldexp(number(1000*i + k), (int)(mix(k + i)%1000) - 500);
+            sorted[k] = x[k];
+            n_zeros += x[k] == 0;
+        }
+        qsort(sorted, n, sizeof *sorted, by_magnitude);
+        const double expected = n > n_zeros ? fabs(sorted[n_zeros + (n - n_zeros)/2]) : 5;
+        expect(fl_middle(n, x, 5, scratch) == expected, "fl_middle: of %zu numbers", n);
+    }
+    double x[7] = {-8, 32, 1, 0, 0, 0.5, 64}, scales[7];
+    uint64_t scratch[7];
+    fl_usual_scales(3, (size_t[]){3, 5, 7}, x, 8, scratch, scales);
+    const double expected[7] = {8, 32, 1, 1, 1, 8, 64}; /* in the middle are 8 of all, 8 of the first, 64 of the last */
+    expect(memcmp(scales, expected, sizeof scales) == 0, "fl_usual_scales: %g %g %g", scales[2], scales[3], scales[5]);
+}
+
 /* Read 1 + slope*t + bend*|t|, with a ripple, at six points, and 1 beside it; the gradient says yours*t. */
 static void read_bent(double slope, double bend, double ripple, double yours, fl_reading *r)
 {
@@ -1052,6 +1081,7 @@ int main(int n_arguments, char **arguments)
     test_stencils();
     test_differences();
     test_noise();
+    test_blocks();
     test_readings();
     test_extrapolation();
     test_evaluation();

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fallline import _core
 from fallline.bounds import Bounds
 from fallline.probes import Probe
 from fallline.readings import Line, MatrixSlope
@@ -71,19 +72,7 @@ def shares(space: Space, terms: Array) -> list[float]:
 
 def usual_scales(space: Space) -> Array:
     """Return how far every entry moves: its magnitude, or what is usual in its block, or in the others."""
-    magnitude = np.abs(space.flat)
-    usual = _middle(magnitude, 1.0)
-    scales = np.empty(space.size)
-    for leaf in space.leaves:
-        own = magnitude[leaf.part]
-        scales[leaf.part] = np.maximum(own, _middle(own, usual) / SMALL)
-    return scales
-
-
-def _middle(values: Array, default: float) -> float:
-    """Return a number in the middle of those that are not 0."""
-    others = values[values > 0]
-    return float(np.partition(others, len(others) // 2)[len(others) // 2]) if len(others) else default
+    return _core.usual_scales(space.leaves, space.flat, SMALL)
 
 
 def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Generator) -> Line:

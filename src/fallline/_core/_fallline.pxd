@@ -111,6 +111,9 @@ cdef extern from "fallline.h" nogil:
                           const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
                           double origin, double *out, double *sizes, unsigned char *exact) noexcept
 
+    void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, double small, uint64_t *scratch,
+                         double *scales) noexcept
+
     const double FL_SAFETY
     ctypedef struct fl_six:
         double steps[6]

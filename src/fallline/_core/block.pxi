@@ -114,3 +114,25 @@ def gather(layout, tree, double[::1] out not None):
     if out.shape[0] < _end(layout):
         raise IndexError
     return eps if out.shape[0] and _gather(layout, tree, &out[0], &eps) else None
+
+
+def usual_scales(list blocks not None, double[::1] flat not None, double small):
+    """Return how far every entry of a flat vector moves: its magnitude, or `small` times less than is usual in its block.
+
+    The blocks follow each other, and have all of the vector.
+    """
+    cdef size_t n = flat.shape[0], n_blocks = len(blocks), b, start = 0
+    cdef double[::1] out
+    cdef size_t[::1] stops
+    cdef uint64_t[::1] scratch
+    scales, ends, space = np.empty(n), np.empty(n_blocks, np.uintp), np.empty(n, np.uint64)
+    out, stops, scratch = scales, ends, space
+    for b in range(n_blocks):
+        if <size_t>(<Block?>blocks[b]).start != start:
+            raise IndexError
+        start = stops[b] = (<Block>blocks[b]).stop
+    if start != n:
+        raise IndexError
+    if n:
+        fl_usual_scales(n_blocks, &stops[0], &flat[0], small, &scratch[0], &out[0])
+    return scales
