@@ -159,6 +159,10 @@ void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_po
                  const double *moved, const double *base, double *values)
 {
     for (size_t k = 0; k < n_points; k++) {
+        if (index == NULL) {
+            values[k] = f(moved + k*n, n, context);
+            continue;
+        }
         const size_t first = starts != NULL ? starts[k] : k, last = starts != NULL ? starts[k + 1] : k + 1;
         for (size_t m = first; m < last; m++)
             x[index[m]] = moved[m];

@@ -192,7 +192,7 @@ void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *d
 typedef double fl_function(const double *x, size_t n, void *context);
 
 /* values[k] = f(x) where x is base but for x[index[m]] = moved[m], starts[k] <= m < starts[k + 1], or m = k if starts is NULL. x
- * is a copy of base, and is one again afterwards. */
+ * is a copy of base, and is one again afterwards. If index is NULL, point k is at moved + k*n, and x and base are not used. */
 void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts, const size_t *index,
                  const double *moved, const double *base, double *values);
 

@@ -846,6 +846,8 @@ static void test_evaluation(void)
     fl_evaluate(weighted_sum, &context, 3, x, 2, NULL, index, moved, base, values + 1);
     expect(values[0] == 40 && values[1] == 40 && values[2] == 40, "fl_evaluate: %g %g", values[1], values[2]);
     expect(memcmp(x, base, sizeof x) == 0, "fl_evaluate: must restore x");
+    fl_evaluate(weighted_sum, &context, 3, NULL, 2, NULL, NULL, (double[]){1, 1, 1, 1, 2, 3}, NULL, values);
+    expect(values[0] == 12 && values[1] == 28, "fl_evaluate: %g %g for points in full", values[0], values[1]);
 }
 
 static void test_axes(void)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.bounds import Bounds
 from fallline.digits import decimal_unit
-from fallline.evaluate import Function, Points
+from fallline.evaluate import Function, Points, Rows
 from fallline.readings import (
     SMALLEST,
     Judgement,
@@ -195,14 +195,14 @@ class Probe:
 
     def _evaluate(self, slope: Slope, line: Line, t: Array) -> tuple[Array, Array]:
         """Return the values at the parameters t, and what yours says of the changes; (points, outputs) both."""
-        at = self.space.flat[line.index]
+        at = line.of(self.space.flat)
         values, along = [], []
         size = max(1, AT_ONCE // max(1, len(at)))
         for first in range(0, len(t), size):
             some = t[first : first + size]
             rows = self.bounds.clip(self.space.round(at + some[:, None] * line.units, line.index), line.index)
-            values.append(self.function(Points.rows(rows, line.index)))
             along.append(slope.along(line, some, rows - at))
+            values.append(self.function(Rows(rows) if line.is_whole else Points.rows(rows, line.index)))
         return (values[0], along[0]) if len(values) == 1 else (np.concatenate(values), np.concatenate(along))
 
     def _is_fine(self) -> bool:

@@ -42,14 +42,22 @@ FLAT = 8.0  # how many times less than yours a derivative across waves is
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t."""
+    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t.
+
+    `is_whole`: the index is that of all entries, in order.
+    """
 
     index: Array
     units: Array
+    is_whole: bool = False
+
+    def of(self, values: Array) -> Array:
+        """Return what belongs to the entries that move, along the last axis; it may be what was given."""
+        return values if self.is_whole else values[..., self.index]
 
     def weighted(self, weights: Array) -> Line:
         """Return the line that moves every entry by so much more."""
-        return Line(self.index, self.units * weights)
+        return Line(self.index, self.units * weights, self.is_whole)
 
     def part(self, chosen: Array) -> Line:
         """Return the line that moves only some of the entries: a mask or indices into `index`."""
@@ -74,11 +82,11 @@ class MatrixSlope:
 
     def along(self, line: Line, t: Array, taken: Array) -> Array:
         """Return the products with what x moved by."""
-        return np.asarray(taken @ self.matrix[:, line.index].T)
+        return np.asarray(taken @ line.of(self.matrix).T)
 
     def size(self, line: Line) -> Array:
         """Return the root of the sum of the squared terms: what they add up to with random signs."""
-        return np.asarray(np.sqrt(self.matrix[:, line.index] ** 2 @ line.units**2))
+        return np.asarray(np.sqrt(line.of(self.matrix) ** 2 @ line.units**2))
 
 
 class Reading(_core.Reading):

@@ -79,12 +79,12 @@ def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Gene
     """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
     units = scales * _signed(space.size, rng)
     if bounds.is_free:
-        return Line(np.arange(space.size), units)
+        return Line(np.arange(space.size), units, is_whole=True)
     below, above = space.flat - bounds.low, bounds.high - space.flat
     inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
     units[bounds.low == bounds.high] = 0.0
-    return Line(np.arange(space.size), units)
+    return Line(np.arange(space.size), units, is_whole=True)
 
 
 def nearby(space: Space, distances: Array, bounds: Bounds, rng: np.random.Generator) -> Array:

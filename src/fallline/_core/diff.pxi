@@ -105,16 +105,27 @@ cdef bint _is_as_made(cnp.ndarray x, cnp.ndarray base) noexcept:
         and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(base)
 
 
-def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index not None,
+cdef size_t _count_points(size_t[::1] starts, size_t[::1] index, double[::1] moved, size_t n) except? 0:
+    """Return how many points `call_moved` is given, whose variable has n entries."""
+    if index is None:
+        if starts is not None or n == 0 or moved.shape[0] % n:
+            raise IndexError
+        return moved.shape[0]//n
+    return index.shape[0] if starts is None else starts.shape[0] - 1
+
+
+def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index,
                double[::1] moved not None):
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
-    starts[k + 1], or m = k if `starts` is None. f gets a copy that it may keep or change; or, unless `build` is None, what
-    `build` makes of the copy. Where f raises that it is not defined there, the result is `OUTSIDE`.
+    starts[k + 1], or m = k if `starts` is None. If `index` is None, it is row k of `moved` in all entries. f gets a copy
+    that it may keep or change; or, unless `build` is None, what `build` makes of the copy. Where f raises that it is not
+    defined there, the result is `OUTSIDE`.
     """
-    cdef bint each_one = starts is None
-    cdef size_t n_points = index.shape[0] if each_one else starts.shape[0] - 1, k, m
+    cdef bint each_one = starts is None, is_whole = index is None
+    cdef size_t n = cnp.PyArray_SIZE(base), k, m
+    cdef size_t n_points = _count_points(starts, index, moved, n)
     cdef bint is_double = cnp.PyArray_TYPE(base) == cnp.NPY_FLOAT64
     cdef size_t n_bytes = cnp.PyArray_NBYTES(base)
     cdef cnp.ndarray x = None
@@ -123,14 +134,20 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
     for k in range(n_points):
         if build is not None or x is None or not _is_as_made(x, base):
             x = _copy(base)
-        else:
+        elif not is_whole:
             memcpy(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(base), n_bytes)
         data = cnp.PyArray_BYTES(x)
-        for m in range(k if each_one else starts[k], k + 1 if each_one else starts[k + 1]):
-            if is_double:
-                (<double *>data)[index[m]] = moved[m]
-            else:
-                (<float *>data)[index[m]] = <float>moved[m]
+        if is_whole and is_double:
+            memcpy(data, &moved[k*n], n_bytes)
+        elif is_whole:
+            for m in range(n):
+                (<float *>data)[m] = <float>moved[k*n + m]
+        else:
+            for m in range(k if each_one else starts[k], k + 1 if each_one else starts[k + 1]):
+                if is_double:
+                    (<double *>data)[index[m]] = moved[m]
+                else:
+                    (<float *>data)[index[m]] = <float>moved[m]
         argument = x if build is None else build(x)
         try:
             results.append(f(argument, *args) if args else f(argument))
@@ -187,28 +204,28 @@ cdef class Native:
             self.function = <fl_function *><uintptr_t>function
         self.owner = owner
 
-    def call_moved(self, double[::1] base not None, size_t[::1] starts, size_t[::1] index not None,
+    def call_moved(self, double[::1] base not None, size_t[::1] starts, size_t[::1] index,
                    double[::1] moved not None):
         """Return the values at the points of `call_moved`, without the GIL; Ctrl-C is seen every so many points."""
-        cdef bint each_one = starts is None
-        cdef size_t n = base.shape[0], n_points = index.shape[0] if each_one else starts.shape[0] - 1, first = 0, some
-        cdef size_t skipped = 0
+        cdef size_t n = base.shape[0], n_points = _count_points(starts, index, moved, n), first = 0, some
         scratch, values = np.array(base), np.empty(n_points)
         cdef double[::1] x = scratch, out = values
         cdef double *at = &x[0] if n else NULL
-        cdef const size_t *entries = &index[0] if index.shape[0] else NULL
-        cdef const double *numbers = &moved[0] if index.shape[0] else NULL
+        cdef const size_t *entries = NULL if index is None else &index[0] if index.shape[0] else &n  # NULL: points in full
+        cdef const double *numbers = &moved[0] if moved.shape[0] else NULL
         while first < n_points:
             some = min(n_points - first, <size_t>4096)
             with nogil:
-                fl_evaluate(self.function, self.context, n, at, some, NULL if each_one else &starts[first],
-                            entries + skipped, numbers + skipped, &base[0] if n else NULL, &out[first])
+                fl_evaluate(self.function, self.context, n, at, some, NULL if starts is None else &starts[first],
+                            entries, numbers, &base[0] if n else NULL, &out[first])
             PyErr_CheckSignals()
             first += some
-            if each_one:
-                skipped = first
+            if index is None:
+                numbers += n*some
+            elif starts is None:
+                entries += some
+                numbers += some
         return values
-
 
     def differentiate(self, double[::1] x not None, size_t[::1] index not None, double[::1] steps not None,
                       size_t order, double[::1] nodes not None, double[::1] weights not None, double origin):
