@@ -86,8 +86,6 @@ class Space:
     leaves : list of Leaf
     base : ndarray
         What `_core.call_moved` copies: the array itself, or `flat`.
-    build : callable or None
-        What makes f's argument of such a copy; None where the copy is it.
     """
 
     def __init__(self, owner: str, x: Any) -> None:
@@ -107,7 +105,6 @@ class Space:
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
         self._by_name = {leaf.name: leaf for leaf in self.leaves}
         self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
-        self.build: Callable[[Array], Any] | None = None if self.is_array else self.arrange
         self.is_single, self.eps = constant(False, start), constant(_EPS, start)
         if self.has_single:
             self.is_single = np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
@@ -118,9 +115,12 @@ class Space:
         other = copy(self)
         other.flat = self.round(np.array(flat, np.float64))
         other.base = other.flat.astype(self.base.dtype).reshape(self.base.shape)
-        if not self.is_array:
-            other.build = other.arrange
         return other
+
+    @property
+    def build(self) -> Callable[[Array], Any] | None:
+        """Return what makes f's argument of a copy of `base`; None where the copy is it."""
+        return None if self.is_array else self.arrange  # not kept: a method that its object holds is a cycle
 
     def arrange(self, flat: Array) -> Any:
         """Return (..., size) in the variable's structure and dtypes; leading axes stay, and what is complex or text.
