@@ -214,6 +214,12 @@ void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, doub
 
 /* ---- readings of derivatives (readings.c) ---- */
 
+/* Make a direction of numbers from [0, 1): scales[i] times 1/2 to 3/2, of either sign. units may be random. */
+void fl_random_units(size_t n, const double *random, const double *scales, double *units);
+/* points[k*n + i] = at[i] + t[k]*units[i], and what that moved by, rounded as it is: points less at. No overlap. */
+void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
+                     double *taken);
+
 #define FL_SAFETY 4.0    /* on the truncation: two stencils may agree by chance */
 #define FL_WORST 5.0     /* standard deviations of noise */
 #define FL_SUMMANDS 32.0 /* how much larger than the result the terms may be that a gradient was summed from */

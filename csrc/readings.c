@@ -3,6 +3,24 @@
  * Typical sizes: one output, or some hundreds; one to ten readings along a line. */
 #include "kernels.h"
 
+void fl_random_units(size_t n, const double *random, const double *scales, double *units)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double some = 2*random[i] - 1;
+        units[i] = scales[i]*(some + (some < 0 ? -0.5 : 0.5));
+    }
+}
+
+void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
+                     double *taken)
+{
+    for (size_t k = 0; k < n_points; k++)
+        for (size_t i = 0; i < n; i++) {
+            points[k*n + i] = at[i] + t[k]*units[i];
+            taken[k*n + i] = points[k*n + i] - at[i];
+        }
+}
+
 /* Put what belongs to six steps, and 0 for step 0, in the order of the steps. */
 static void in_order(const double *steps, const double *parts, double *sorted)
 {

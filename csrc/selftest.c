@@ -778,6 +778,16 @@ static void read_bent(double slope, double bend, double ripple, double yours, fl
     fl_read(&w, &(fl_known){known, none, NAN, DBL_EPSILON, DBL_EPSILON}, values, along, sizes, units, r);
 }
 
+static void test_points(void)
+{
+    double units[4] = {0, 0.25, 0.5, 0.75}, points[4], taken[4];
+    fl_random_units(4, units, (double[]){1, 2, 2, 4}, units);
+    expect(units[0] == -1.5 && units[1] == -2 && units[2] == 1 && units[3] == 4, "fl_random_units: %g %g", units[0], units[3]);
+    fl_points_along(2, (double[]){1, 0x1p53}, (double[]){2, 1}, 2, (double[]){0.5, -0.5}, points, taken);
+    expect(points[0] == 2 && points[1] == 0x1p53 && points[2] == 0, "fl_points_along: %g %g", points[0], points[2]);
+    expect(taken[0] == 1 && taken[1] == 0 && taken[3] == 0, "fl_points_along: %g, where x cannot move", taken[1]);
+}
+
 static void test_readings(void)
 {
     fl_derivative outputs[3][2];
@@ -1084,6 +1094,7 @@ int main(int n_arguments, char **arguments)
     test_differences();
     test_noise();
     test_blocks();
+    test_points();
     test_readings();
     test_extrapolation();
     test_evaluation();

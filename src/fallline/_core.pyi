@@ -74,7 +74,7 @@ def extrapolate(
 def call_moved(
     f: Callable[..., Any],
     args: tuple[Any, ...],
-    build: Callable[[_Array], Any] | None,
+    layout: Any,
     base: _Array,
     starts: _Indices | None,
     index: _Indices | None,
@@ -100,6 +100,9 @@ class Native:
     ) -> tuple[_Floats, _Floats, npt.NDArray[np.bool_]]: ...
 
 SAFETY: float
+
+def random_units(random: _Floats, scales: _Floats) -> _Floats: ...
+def points_along(at: _Floats, units: _Floats, t: _Floats) -> tuple[_Floats, _Floats]: ...
 
 class SixPoints:
     steps: _Floats

@@ -202,7 +202,7 @@ class Function:
     @property
     def eps(self) -> float:
         """Return the spacing of f's numbers at 1."""
-        return float(np.finfo(self.dtype).eps)
+        return _eps(self.dtype)
 
     def __call__(self, points: Points) -> Array:
         """Evaluate at all points.
@@ -220,7 +220,7 @@ class Function:
                 values = self.native.call_moved(self.space.flat, *points.moves)
             else:
                 results = self._results(points)
-                numbers = _core.floats(results) if self._may_be_numbers(results) else None
+                numbers = _core.floats(results) if self.read is None and self.shape in (None, ()) else None
                 if numbers is None:
                     return self._as_rows(results)
                 values = numbers
@@ -277,10 +277,6 @@ class Function:
             return len(self.origin[0])
         return 1 if self.shape is None else math.prod(self.shape)
 
-    def _may_be_numbers(self, results: list[Any]) -> bool:
-        """Tell whether f may return plain numbers, as far as is known: OUTSIDE alone does not say."""
-        return self.read is None and self.shape in (None, ()) and any(result is not _core.OUTSIDE for result in results)
-
     def _results(self, points: Points) -> list[Any]:
         if self.workers is not None:
             return self._on_workers(points)
@@ -295,7 +291,7 @@ class Function:
         return first + self._call_moved(points.part(1, len(points)))
 
     def _call_moved(self, points: Points) -> list[Any]:
-        return _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
+        return _core.call_moved(self.f, self.args, self.space.layout, self.space.base, *points.moves)
 
     def _as_rows(self, results: list[Any]) -> Array:
         """Return results as (points, outputs), or raise unless they are numbers of one shape."""
@@ -406,7 +402,7 @@ class _Move:
     def __call__(self, move: tuple[Array, Array]) -> Any:
         points = Points([0, len(move[0])], *move)
         with np.errstate(all="ignore"):
-            (result,) = _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
+            (result,) = _core.call_moved(self.f, self.args, self.space.layout, self.space.base, *points.moves)
         return _Outside() if result is _core.OUTSIDE else result
 
 
@@ -429,6 +425,11 @@ def _is_point(space: Space, variables: tuple[str, ...] | None = None) -> bool:
     if space.has_single or not (space.is_array and space.base.ndim == 1):
         return False
     return variables is None or space.base.size == len(variables)
+
+
+@functools.cache
+def _eps(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps)
 
 
 def _unsigned(index: Any) -> Array:

@@ -200,8 +200,11 @@ class Probe:
         size = max(1, AT_ONCE // max(1, len(at)))
         for first in range(0, len(t), size):
             some = t[first : first + size]
-            rows = self.bounds.clip(self.space.round(at + some[:, None] * line.units, line.index), line.index)
-            along.append(slope.along(line, some, rows - at))
+            rows, taken = _core.points_along(at, line.units, some)
+            if self.space.has_single or not self.bounds.is_free:
+                rows = self.bounds.clip(self.space.round(rows, line.index), line.index)
+                taken = rows - at
+            along.append(slope.along(line, some, taken))
             values.append(self.function(Rows(rows) if line.is_whole else Points.rows(rows, line.index)))
         return (values[0], along[0]) if len(values) == 1 else (np.concatenate(values), np.concatenate(along))
 

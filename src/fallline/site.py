@@ -76,8 +76,11 @@ def usual_scales(space: Space) -> Array:
 
 
 def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Generator) -> Line:
-    """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
-    units = scales * _signed(space.size, rng)
+    """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked.
+
+    All move by 1/2 to 3/2 of their scales: no two errors cancel for certain.
+    """
+    units = _core.random_units(rng.random(space.size), scales)
     if bounds.is_free:
         return Line(np.arange(space.size), units, is_whole=True)
     below, above = space.flat - bounds.low, bounds.high - space.flat
@@ -89,10 +92,4 @@ def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Gene
 
 def nearby(space: Space, distances: Array, bounds: Bounds, rng: np.random.Generator) -> Array:
     """Return a random point at about these distances, within the bounds."""
-    return bounds.clip(space.flat + distances * _signed(space.size, rng))
-
-
-def _signed(n: int, rng: np.random.Generator) -> Array:
-    """Return random numbers from 1/2 to 3/2 in magnitude: none is near 0, and no two errors cancel for certain."""
-    some: Array = rng.uniform(-1.0, 1.0, n)
-    return some + np.copysign(0.5, some)
+    return bounds.clip(space.flat + _core.random_units(rng.random(space.size), distances))

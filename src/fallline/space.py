@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
@@ -42,7 +42,7 @@ class Leaf(_core.Block):
     __slots__ = ("dtype", "is_number", "is_single", "name", "part")
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], is_number: bool, start: int) -> None:
-        self.is_single = bool(dtype == np.float32)
+        self.is_single = dtype == _KINDS[0]
         super().__init__(start, shape, not (is_number or self.is_single))
         self.name, self.dtype, self.is_number = name, dtype, is_number
         self.part = slice(self.start, self.stop)
@@ -91,7 +91,7 @@ class Space:
     def __init__(self, owner: str, x: Any) -> None:
         self.tree = _arrays(x)
         named = list(leaves(self.tree))
-        arrays = [_leaf(f"{owner}({_name(self.tree, name)})", value) for name, value in named]
+        arrays = [_leaf(owner, self.tree, name, value) for name, value in named]
         _check_names(owner, [name for name, _ in named])
         self.leaves: list[Leaf] = []
         start = 0
@@ -100,6 +100,8 @@ class Space:
             start += array.size
         self.size = start
         self.flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0)], dtype=np.float64)
+        if not np.isfinite(self.flat).all():
+            _refuse_infinite(owner, self.tree, named)
         self.has_single = any(leaf.is_single for leaf in self.leaves)
         self.is_array = isinstance(self.tree, np.ndarray)
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
@@ -118,9 +120,9 @@ class Space:
         return other
 
     @property
-    def build(self) -> Callable[[Array], Any] | None:
-        """Return what makes f's argument of a copy of `base`; None where the copy is it."""
-        return None if self.is_array else self.arrange  # not kept: a method that its object holds is a cycle
+    def layout(self) -> Any:
+        """Return the tree of leaves that f's argument shows of a copy of `base`; None where it is the copy."""
+        return None if self.is_array else self._layout
 
     def arrange(self, flat: Array) -> Any:
         """Return (..., size) in the variable's structure and dtypes; leading axes stay, and what is complex or text.
@@ -202,6 +204,8 @@ def constant(number: float | bool, n: int) -> Array:
 
 def _arrays(tree: Any) -> Any:
     """Return the tree with every list of plain numbers as an array, and numbers as they are."""
+    if isinstance(tree, np.ndarray):
+        return tree
     if isinstance(tree, dict):
         return {key: _arrays(child) for key, child in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -214,7 +218,7 @@ def _arrays(tree: Any) -> Any:
         if isinstance(tree, list):
             return children
         return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
-    return np.asarray(tree) if np.ndim(tree) and not isinstance(tree, np.ndarray) else tree
+    return np.asarray(tree) if np.ndim(tree) else tree
 
 
 class _OtherStructure(Exception):
@@ -267,8 +271,10 @@ def _check_names(owner: str, names: list[str]) -> None:
         )
 
 
-def _leaf(owner: str, value: Any) -> Array:
+def _leaf(owner: str, tree: Any, name: str, value: Any) -> Array:
     """Return a leaf as an array of float32 or float64, or raise."""
+    if type(value) is np.ndarray and value.dtype in _KINDS:
+        return value
     try:
         array = np.asarray(value)
     except ValueError:
@@ -282,14 +288,19 @@ def _leaf(owner: str, value: Any) -> Array:
             else "Convert it, for example with .astype(numpy.float64)."
         )
         got = "a masked array" if np.ma.isMaskedArray(value) else _kind(value, array)
-        raise TypeError(f"{owner}: must be float32, float64 or integer numbers; got {got}. {cure}")
-    if not np.isfinite(array).all():
-        first = np.argwhere(~np.isfinite(array))[0].tolist()
-        where = f" at {first}" if first else ""
-        raise ValueError(
-            f"{owner}: must be finite; got {array[tuple(first)]}{where}. Choose a point where f is defined."
-        )
+        raise TypeError(f"{owner}({_name(tree, name)}): must be float32, float64 or integer numbers; got {got}. {cure}")
     return array
+
+
+def _refuse_infinite(owner: str, tree: Any, named: list[tuple[str, Any]]) -> None:
+    """Raise: one of the leaves is not finite."""
+    name, array = next((name, np.asarray(value)) for name, value in named if not np.isfinite(value).all())
+    first = np.argwhere(~np.isfinite(array))[0].tolist()
+    where = f" at {first}" if first else ""
+    raise ValueError(
+        f"{owner}({_name(tree, name)}): must be finite; got {array[tuple(first)]}{where}. Choose a point where f is "
+        f"defined."
+    )
 
 
 def _kind(value: Any, array: Array) -> str:

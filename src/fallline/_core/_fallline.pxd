@@ -114,6 +114,10 @@ cdef extern from "fallline.h" nogil:
     void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, double small, uint64_t *scratch,
                          double *scales) noexcept
 
+    void fl_random_units(size_t n, const double *random, const double *scales, double *units) noexcept
+    void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
+                         double *taken) noexcept
+
     const double FL_SAFETY
     ctypedef struct fl_six:
         double steps[6]

@@ -58,13 +58,17 @@ cdef Py_ssize_t _end(layout) except -1:
     return max((_end(child) for child in children), default=0)
 
 
-def views(layout, cnp.ndarray flat not None):
-    """Return a tree of what its blocks show of flat vectors, (..., size): views wherever that can be."""
+cdef object _seen(layout, cnp.ndarray flat):
     cdef bint are_doubles = cnp.PyArray_NDIM(flat) == 1 and cnp.PyArray_TYPE(flat) == cnp.NPY_FLOAT64 \
         and cnp.PyArray_ISCARRAY(flat)
     if are_doubles and cnp.PyArray_SIZE(flat) < _end(layout):
         raise IndexError
     return _views(layout, flat, are_doubles)
+
+
+def views(layout, cnp.ndarray flat not None):
+    """Return a tree of what its blocks show of flat vectors, (..., size): views wherever that can be."""
+    return _seen(layout, flat)
 
 
 cdef bint _gather_block(Block block, array, double *out, double *eps):

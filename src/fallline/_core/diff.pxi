@@ -114,13 +114,13 @@ cdef size_t _count_points(size_t[::1] starts, size_t[::1] index, double[::1] mov
     return index.shape[0] if starts is None else starts.shape[0] - 1
 
 
-def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index,
+def call_moved(f, tuple args, layout, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index,
                double[::1] moved not None):
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
     starts[k + 1], or m = k if `starts` is None. If `index` is None, it is row k of `moved` in all entries. f gets a copy
-    that it may keep or change; or, unless `build` is None, what `build` makes of the copy. Where f raises that it is not
+    that it may keep or change; or, unless `layout` is None, what `views` shows of the copy. Where f raises that it is not
     defined there, the result is `OUTSIDE`.
     """
     cdef bint each_one = starts is None, is_whole = index is None
@@ -132,7 +132,7 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
     cdef char *data
     cdef list results = []
     for k in range(n_points):
-        if build is not None or x is None or not _is_as_made(x, base):
+        if layout is not None or x is None or not _is_as_made(x, base):
             x = _copy(base)
         elif not is_whole:
             memcpy(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(base), n_bytes)
@@ -148,7 +148,7 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
                     (<double *>data)[index[m]] = moved[m]
                 else:
                     (<float *>data)[index[m]] = <float>moved[m]
-        argument = x if build is None else build(x)
+        argument = x if layout is None else _seen(layout, x)
         try:
             results.append(f(argument, *args) if args else f(argument))
         except (ArithmeticError, ValueError) as error:
@@ -160,15 +160,20 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
 
 
 def floats(list results not None):
-    """Return Python and NumPy float64 numbers as an array of doubles, or None if something else is among them."""
+    """Return Python and NumPy float64 numbers as an array of doubles, or None if something else is among them.
+
+    `OUTSIDE` alone does not say what f returns: None.
+    """
     cdef Py_ssize_t n = len(results), i
+    cdef bint is_outside = True
     array = np.empty(n)
-    cdef double[::1] out = array
+    cdef double *out = <double *>cnp.PyArray_DATA(array)
     for i in range(n):
         if not PyFloat_Check(results[i]):
             return None
+        is_outside = is_outside and results[i] is OUTSIDE
         out[i] = PyFloat_AS_DOUBLE(results[i])
-    return array
+    return None if is_outside else array
 
 
 def same_bytes(cnp.ndarray a not None, cnp.ndarray b not None):

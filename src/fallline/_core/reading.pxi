@@ -11,6 +11,23 @@ cdef double *_numbers(cnp.ndarray array, size_t n) except? NULL:
     return <double *>cnp.PyArray_DATA(array)
 
 
+def random_units(cnp.ndarray random not None, cnp.ndarray scales not None):
+    """Return a direction that moves entries by 1/2 to 3/2 of their scales either way, of random numbers from [0, 1)."""
+    cdef size_t n = cnp.PyArray_SIZE(random)
+    units = np.empty(n)
+    fl_random_units(n, _numbers(random, n), _numbers(scales, n), _numbers(units, n))
+    return units
+
+
+def points_along(cnp.ndarray at not None, cnp.ndarray units not None, cnp.ndarray t not None):
+    """Return the points at + t[k]*units and what they really moved by, both (points, entries)."""
+    cdef size_t n = cnp.PyArray_SIZE(at), n_points = cnp.PyArray_SIZE(t)
+    points, taken = np.empty((n_points, n)), np.empty((n_points, n))
+    fl_points_along(n, _numbers(at, n), _numbers(units, n), n_points, _numbers(t, n_points), _numbers(points, n_points*n),
+                    _numbers(taken, n_points*n))
+    return points, taken
+
+
 cdef class SixPoints:
     """Where six values are on a line, in units of a distance, and how they are weighed.
 
