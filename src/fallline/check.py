@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fallline import masks
+from fallline import _core, masks
 from fallline.causes import Cause
 from fallline.digits import decimal_unit, is_single
 from fallline.evaluate import Function, check_args
@@ -25,7 +25,7 @@ from fallline.probes import Probe
 from fallline.readings import Judgement, MatrixSlope
 from fallline.report import BlockReport, Report
 from fallline.search import Found, Search
-from fallline.site import Site, nearby, shares, usual_scales
+from fallline.site import Site, nearby, usual_scales
 from fallline.space import Space
 
 __all__ = ["assert_gradient", "check_gradient"]
@@ -417,7 +417,8 @@ class Checker:
             reading = finding.judgement.reading
             bound = float(reading.bound[0]) if finding.judgement.finding != "unclear" else math.inf
             bend = float(reading.bend[0]) if finding.judgement.finding == "kink" else 0.0
-            for i, share in enumerate(shares(self.space, finding.site.gradient * reading.line.units)):
+            # What the terms of a block add up to with random signs.
+            for i, share in enumerate(_core.norms(self.space.leaves, finding.site.gradient * reading.line.units)):
                 if share > 0 and math.isfinite(bound):
                     plain[i] = _lesser(plain[i], MISS * bound / share)
                 if share > 0 and math.isfinite(bound + bend):

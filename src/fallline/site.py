@@ -15,7 +15,7 @@ from fallline.probes import Probe
 from fallline.readings import Line, MatrixSlope
 from fallline.space import Space
 
-__all__ = ["Site", "nearby", "random_line", "shares", "usual_scales"]
+__all__ = ["Site", "nearby", "random_line", "usual_scales"]
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,7 @@ class Site:
     def fair_line(self, rng: np.random.Generator) -> Line:
         """Return a random direction to which all blocks contribute alike, as far as noise lets the least be seen."""
         line = self.line(rng)
-        parts = shares(self.space, self.gradient * self.scales)
+        parts = _core.norms(self.space.leaves, self.gradient * self.scales)
         visible = max(self.probe.noise.tolist()) / self.probe.distance * UNSEEN
         least = max(min((part for part in parts if part > 0), default=math.inf), min(visible, max(parts)))
         units = line.units
@@ -63,11 +63,6 @@ class Site:
             if part > least:
                 units[leaf.part] *= least / part
         return line
-
-
-def shares(space: Space, terms: Array) -> list[float]:
-    """Return the norm of every block of some terms: what they add up to with random signs."""
-    return [math.sqrt(part.dot(part)) for part in (terms[leaf.part] for leaf in space.leaves)]
 
 
 def usual_scales(space: Space) -> Array:

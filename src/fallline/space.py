@@ -136,9 +136,7 @@ class Space:
 
         None if it is any other tree: `flatten` says what is wrong, or takes numbers for arrays.
         """
-        flat = np.empty(self.size)
-        eps = _core.gather(self._layout, tree, flat)
-        return None if eps is None else (flat, eps)
+        return _core.gather(self._layout, tree, self.size)
 
     def fill(self, leaves: list[Any]) -> Any:
         """Return one object for each leaf in the variable's structure."""

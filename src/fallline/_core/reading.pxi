@@ -3,14 +3,6 @@
 SAFETY = FL_SAFETY
 
 
-cdef double *_numbers(cnp.ndarray array, size_t n) except? NULL:
-    """Return where the n doubles of an array are, or raise."""
-    if cnp.PyArray_TYPE(array) != cnp.NPY_FLOAT64 or not cnp.PyArray_ISCARRAY_RO(array) \
-            or <size_t>cnp.PyArray_SIZE(array) != n:
-        raise IndexError
-    return <double *>cnp.PyArray_DATA(array)
-
-
 def random_units(cnp.ndarray random not None, cnp.ndarray scales not None):
     """Return a direction that moves entries by 1/2 to 3/2 of their scales either way, of random numbers from [0, 1)."""
     cdef size_t n = cnp.PyArray_SIZE(random)
