@@ -266,7 +266,7 @@ typedef struct {
 } fl_known;
 
 /* Fill in a reading; values[k*n_outputs + j]: f at step k; along: what the gradient says of the change. sizes: of the terms of the
- * gradient. units: the noise of values that are rounded to few digits, else NaN. `noise` and `given` are not read. */
+ * gradient. units: the noise of values that are rounded to few digits, NaN for others, or NULL. `noise` and `given` are not read. */
 void fl_read(const fl_six *weights, const fl_known *f, const double *values, const double *along, const double *sizes,
              const double *units, fl_reading *reading);
 /* Let a reading say that it tells nothing: its noise is infinite. */

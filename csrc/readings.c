@@ -140,8 +140,10 @@ void fl_read(const fl_six *w, const fl_known *f, const double *values, const dou
         }
         fl_derivative d = differentiate(w, r->distance, change, own);
         const double rounding = f->eps*(fabs(f->value[j]) + most)/4;
-        d.whole = fmax(d.whole, units[j]);
-        d.odd = fmax(d.odd, units[j]);
+        if (units != NULL) {
+            d.whole = fmax(d.whole, units[j]);
+            d.odd = fmax(d.odd, units[j]);
+        }
         d.size = sizes[j];
         d.own = FL_SUMMANDS*f->eps_of_yours*(d.size + d.curvature);
         d.noise = fmax(rounding, d.whole);

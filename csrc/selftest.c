@@ -763,11 +763,11 @@ static void test_blocks(void)
 }
 
 /* Read 1 + slope*t + bend*|t|, with a ripple, at six points, and 1 beside it; the gradient says yours*t. */
-static void read_bent(double slope, double bend, double ripple, double yours, fl_reading *r)
+static void read_bent(double slope, double bend, double ripple, double yours, const double *units, fl_reading *r)
 {
     const fl_six w = {{-3, -2, -1, 1, 2, 3}, {-1.0/60, 9.0/60, -0.75, 0.75, -9.0/60, 1.0/60},
                       {0, 1.0/12, -8.0/12, 8.0/12, -1.0/12, 0}, 1.08};
-    const double known[2] = {1, 1}, none[2] = {0}, sizes[2] = {fabs(yours), 0}, units[2] = {NAN, NAN};
+    const double known[2] = {1, 1}, none[2] = {0}, sizes[2] = {fabs(yours), 0};
     double values[12], along[12] = {0};
     for (size_t k = 0; k < 6; k++) {
         const double t = w.steps[k]*r->distance;
@@ -795,26 +795,28 @@ static void test_readings(void)
     const double value[2] = {1, 1}, noise[2] = {0};
     for (size_t i = 0; i < 3; i++)
         r[i] = (fl_reading){.distance = ldexp(1, -10 - 4*(int)i), .n_outputs = 2, .outputs = outputs[i]};
-    read_bent(2, 0, 0, 2, &r[0]);
+    read_bent(2, 0, 0, 2, NULL, &r[0]);
     expect(r[0].is_right && r[0].is_bounded && !r[0].has_kink && r[0].finite && r[0].quality < 1e-9, "fl_read: %g", r[0].quality);
     expect(fabs(outputs[0][0].numeric - 2) <= outputs[0][0].bound && outputs[0][1].constant, "fl_read: %g", outputs[0][0].numeric);
-    read_bent(2, 0, 0, 3, &r[0]);
+    read_bent(2, 0, 0, 3, NULL, &r[0]);
     expect(!r[0].is_right && fabs(outputs[0][0].residual + 1) <= outputs[0][0].bound, "fl_read: %g", outputs[0][0].residual);
-    read_bent(NAN, 0, 0, 2, &r[0]);
+    read_bent(NAN, 0, 0, 2, NULL, &r[0]);
     expect(!r[0].finite && !r[0].is_bounded && isinf(r[0].quality), "fl_read: values that are not finite tell nothing");
-    read_bent(0, 0, 0, 2, &r[0]);
+    read_bent(2, 0, 0, 2, (double[]){NAN, 0.5}, &r[0]);
+    expect(outputs[0][0].noise < 1e-9 && outputs[0][1].noise == 0.5, "fl_read: %g, of rounded values", outputs[0][1].noise);
+    read_bent(0, 0, 0, 2, NULL, &r[0]);
     expect(r[0].is_stuck && r[0].constant, "fl_read: f does not change, and its gradient says so");
     fl_distrust(&r[0]);
     expect(!r[0].is_bounded && isinf(outputs[0][1].noise), "fl_distrust: a bound of %g", r[0].bound);
     for (size_t i = 0; i < 3; i++)
-        read_bent(2, 0, 1e-9, 2, &r[i]);
+        read_bent(2, 0, 1e-9, 2, NULL, &r[i]);
     fl_settle(3, all, &(fl_known){value, noise, NAN, DBL_EPSILON, DBL_EPSILON});
     for (size_t i = 0; i < 3; i++)
         expect(outputs[i][0].noise > 1e-10 && outputs[i][0].noise < 1e-8 && r[i].is_right, "fl_settle: %g", outputs[i][0].noise);
     fl_settle(3, all, &(fl_known){value, noise, 0.5, DBL_EPSILON, DBL_EPSILON});
     expect(outputs[0][0].noise == 0.5 && outputs[2][1].noise == 0.5, "fl_settle: noise that is given; got %g", outputs[0][0].noise);
     for (size_t i = 0; i < 3; i++)
-        read_bent(2, 1, 0, 2, &r[i]);
+        read_bent(2, 1, 0, 2, NULL, &r[i]);
     expect(outputs[2][0].whole > 1e-9, "fl_read: %g, where a kink looks like noise", outputs[2][0].whole);
     fl_settle(3, all, &(fl_known){value, noise, NAN, DBL_EPSILON, DBL_EPSILON});
     expect(outputs[2][0].noise < 1e-12 && r[2].has_kink && r[2].is_right, "fl_settle: a kink is no noise; %g", outputs[2][0].noise);

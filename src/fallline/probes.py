@@ -25,6 +25,7 @@ from fallline.readings import (
     Slope,
     agree,
     contradict,
+    rank,
     same_kink,
     select,
     within_waves,
@@ -86,8 +87,8 @@ class Probe:
         self.knows_noise = False
         self.distance = FIRST  # where lines begin
 
-    def measure(self, slope: Slope, line: Line) -> list[Reading]:
-        """Read along a line at several distances, until the bound is small or gets no smaller."""
+    def measure(self, slope: Slope, line: Line) -> tuple[list[Reading], Reading]:
+        """Read along a line at several distances, until the bound is small or gets no smaller; say which is best."""
         readings: list[Reading] = []
         for side in ("central", "forward", "backward"):
             readings += self._search(slope, line, side)
@@ -98,7 +99,7 @@ class Probe:
             if not self.knows_noise:
                 self.distance, self.noise = best.distance, np.fmax(self.noise, best.noise)
             self.knows_noise = True
-        return readings
+        return readings, best
 
     def judge(self, slope: Slope, line: Line) -> Judgement:
         """Read along a line, and look again, at other distances, before saying anything but "right"."""
@@ -110,8 +111,7 @@ class Probe:
         return judgement
 
     def _judge(self, slope: Slope, line: Line) -> Judgement:
-        readings = self.measure(slope, line)
-        best = select(readings)
+        readings, best = self.measure(slope, line)
         if not best.is_bounded:
             return Judgement("unclear", best)
         noisy = best.is_noisy and best.distance < LARGEST / FARTHER[0]
@@ -142,7 +142,7 @@ class Probe:
                 return Judgement("unclear", best)  # neighbouring numbers are many waves apart
         others = [o for o in readings if o.is_right and not o.is_bent and contradict(best, o)]
         # Waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell.
-        return Judgement("right", min(others, key=lambda other: other.rank)) if others else Judgement("wrong", best)
+        return Judgement("right", min(others, key=rank)) if others else Judgement("wrong", best)
 
     def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
         readings: list[Reading] = []
@@ -154,10 +154,10 @@ class Probe:
     def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading], side: str = "central") -> bool:
         """Take another reading, unless the bounds leave room only for one that has been taken."""
         side, distance = self._fit(line, distance, side)
-        if any(distance == other.distance for other in readings):
+        if distance in [other.distance for other in readings]:
             return False
         readings.append(self.read(slope, line, distance, side))
-        _core.settle(readings, self._known)
+        _core.settle(readings)
         return True
 
     def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
@@ -166,15 +166,12 @@ class Probe:
         points = _points(side)
         values, along = self._evaluate(slope, line, points.steps * distance)
         size = slope.size(line)
-        reading = Reading(points, self._known, line, distance, values, along, size, _units(values))
+        given = np.nan if self.given_noise is None else self.given_noise
+        known = _core.Known(self.value, self.noise, given, self.function.eps, self.eps)
+        reading = Reading(points, known, line, distance, values, along, size, _units(values))
         if reading.is_stuck and distance < LARGEST and not self._is_fine():
             reading.distrust()  # f should have changed: a larger distance may show how
         return reading
-
-    @property
-    def _known(self) -> _core.Known:
-        given = np.nan if self.given_noise is None else self.given_noise
-        return _core.Known(self.value, self.noise, given, self.function.eps, self.eps)
 
     def _fit(self, line: Line, distance: float, side: str) -> tuple[str, float]:
         """Return the side and the distance that are wanted, or what the bounds leave room for."""
@@ -214,20 +211,22 @@ class Probe:
         return bool(((self.noise > 0) & (self.noise <= FINE * rounding)).all())
 
 
-def _units(values: Array) -> Array:
-    """Return the noise of every output whose values were rounded to few decimal digits, NaN for others."""
-    units = []
-    for row in values.T.tolist():
+def _units(values: Array) -> Array | None:
+    """Return the noise of every output whose values were rounded to few decimal digits, NaN for others; None if all."""
+    units = None
+    for j, row in enumerate(values.T.tolist()):
         unit = decimal_unit(row)
-        units.append(unit / 3 if unit > 0 and row.count(row[0]) < len(row) else np.nan)
-    return np.array(units)
+        if unit > 0 and row.count(row[0]) < len(row):
+            units = np.full(values.shape[1], np.nan) if units is None else units
+            units[j] = unit / 3
+    return units
 
 
 def _next_distance(readings: list[Reading]) -> float:
     """Return a distance at which the bound may be less, or 0."""
     reading = readings[-1]
     quality = reading.quality
-    if min(other.quality for other in readings) <= TARGET:
+    if min([other.quality for other in readings]) <= TARGET:
         return 0.0
     if not reading.is_bounded or reading.is_wild:
         factor = 2.0**4 if reading.constant else 2.0**-7

@@ -11,6 +11,7 @@ rho(t) + rho(-t) are c t + a t**2, where c is 0 for a smooth function, and else 
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ __all__ = [
     "Slope",
     "agree",
     "contradict",
+    "rank",
     "same_kink",
     "select",
     "within_waves",
@@ -175,9 +177,12 @@ class Judgement:
     reading: Reading
 
 
+rank = operator.attrgetter("rank")  # what readings of one line are ordered by
+
+
 def select(readings: list[Reading]) -> Reading:
     """Return the best reading that no nearer one contradicts: from afar, waves may look like noise."""
-    ranked = sorted(readings, key=lambda reading: reading.rank)
+    ranked = sorted(readings, key=rank)
     for reading in ranked:
         if not any(contradict(other, reading) for other in readings if other.distance < reading.distance):
             return reading

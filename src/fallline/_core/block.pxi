@@ -152,6 +152,23 @@ def norms(list blocks not None, cnp.ndarray flat not None):
     return result
 
 
+def uniform(list blocks not None, cnp.ndarray flat not None):
+    """Return those blocks of a flat vector of doubles whose entries are all the same; blocks without entries are not."""
+    cdef Block block
+    cdef double *data = _numbers(flat, cnp.PyArray_SIZE(flat))
+    cdef Py_ssize_t i
+    cdef list result = []
+    for block in blocks:
+        if block.stop > cnp.PyArray_SIZE(flat):
+            raise IndexError
+        i = block.start
+        while i < block.stop and data[i] == data[block.start]:
+            i += 1
+        if i == block.stop > block.start:
+            result.append(block)
+    return result
+
+
 def usual_scales(list blocks not None, double[::1] flat not None, double small):
     """Return how far every entry of a flat vector moves: its magnitude, or `small` times less than is usual in its block.
 

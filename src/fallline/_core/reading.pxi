@@ -81,22 +81,22 @@ cdef class Reading:
     values, along : (6, outputs)
         f, and what yours says of its changes.
     sizes, units : (outputs,)
-        Of the terms of yours; the noise of values that are rounded to few digits, else NaN.
+        Of the terms of yours; the noise of values that are rounded to few digits, NaN for others, or None for all.
     """
 
     cdef fl_reading reading
+    cdef Known known
     cdef readonly object line
 
     def __cinit__(self, SixPoints points not None, Known known not None, line, double distance,
-                  cnp.ndarray values not None, cnp.ndarray along not None, cnp.ndarray sizes not None,
-                  cnp.ndarray units not None):
+                  cnp.ndarray values not None, cnp.ndarray along not None, cnp.ndarray sizes not None, cnp.ndarray units):
         cdef size_t n = known.n_outputs
-        self.reading.distance, self.reading.n_outputs, self.line = distance, n, line
+        self.reading.distance, self.reading.n_outputs, self.line, self.known = distance, n, line, known
         self.reading.outputs = <fl_derivative *>calloc(n + 1, sizeof(fl_derivative))
         if self.reading.outputs == NULL:
             raise MemoryError
         fl_read(&points.six, &known.known, _numbers(values, 6*n), _numbers(along, 6*n), _numbers(sizes, n),
-                _numbers(units, n), &self.reading)
+                NULL if units is None else _numbers(units, n), &self.reading)
 
     def __dealloc__(self):
         free(self.reading.outputs)
@@ -223,16 +223,18 @@ cdef class Reading:
         return self._column(&self.reading.outputs[0].quality)
 
 
-def settle(list readings not None, Known known not None):
-    """Decide how much noise there is from all readings of f along a line."""
+def settle(list readings not None):
+    """Decide how much noise there is from all readings of f along a line, by what is known of it at the last."""
     cdef Py_ssize_t n = len(readings), i
+    cdef Known known
     cdef fl_reading **all = <fl_reading **>calloc(n + 1, sizeof(fl_reading *))
     if all == NULL:
         raise MemoryError
     try:
         for i in range(n):
-            all[i] = &(<Reading?>readings[i]).reading
-            if all[i].n_outputs != known.n_outputs:
+            known = (<Reading?>readings[i]).known
+            all[i] = &(<Reading>readings[i]).reading
+            if all[i].n_outputs != all[0].n_outputs:
                 raise IndexError
         if n:
             fl_settle(n, all, &known.known)
