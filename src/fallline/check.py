@@ -7,6 +7,7 @@ and, if it hides mistakes, at one nearby; which block, which entry, which cause 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -287,7 +288,7 @@ class Checker:
     # Directions
 
     def _site(self, function: Function, value: float, gradient: Array, before: Preflight) -> Site:
-        eps = max(before.eps, float(self.space.eps.max()), function.eps)
+        eps = max(before.eps, self.space.coarsest, function.eps)
         probe = Probe(function, np.array([value]), self.bounds, eps, self.noise)
         probe.noise = np.fmax(probe.noise, before.noise)
         return Site(probe, MatrixSlope(gradient[None, :]), self.scales, gradient)
@@ -323,14 +324,15 @@ class Checker:
         """Ask single entries where a direction cannot tell: many kinks bend more than what one of them may be off."""
         said: dict[tuple[int, str], str] = {}
         for finding in self.findings:
-            asked = (id(finding.site), finding.judgement.finding)
-            if asked not in said and finding.judgement.finding == "wrong at kink":
-                chosen = np.concatenate([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
-            elif asked not in said and finding.judgement.finding == "kink" and self.mode == "auto":
+            what = finding.judgement.finding
+            if not (what == "wrong at kink" or (what == "kink" and self.mode == "auto")):
+                continue
+            asked = (id(finding.site), what)
+            if asked not in said and what == "kink":
                 chosen = entries_at_kinks(finding.site.space, self.rng)
-            else:
-                chosen = np.zeros(0, np.intp)
-            if len(chosen):
+            elif asked not in said:
+                chosen = np.concatenate([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
+            if asked not in said and len(chosen):
                 said[asked] = "wrong" if measure_entries(finding.site, chosen).wrong.any() else "kink"
             if asked in said:
                 finding.judgement = Judgement(said[asked], finding.judgement.reading)
@@ -338,7 +340,7 @@ class Checker:
     def _look_for_rounding(self, site: Site) -> None:
         """Say so if f is noisy because it rounds to single precision: its value, or an array of x."""
         value = float(site.probe.value[0])
-        rounding = np.finfo(np.float64).eps * abs(value)
+        rounding = sys.float_info.epsilon * abs(value)
         kink = any("kink" in finding.judgement.finding for finding in self.findings)
         if self.space.has_single or kink or site.probe.noise[0] <= COARSE * rounding:
             return

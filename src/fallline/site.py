@@ -77,12 +77,12 @@ def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Gene
     """
     units = _core.random_units(rng.random(space.size), scales)
     if bounds.is_free:
-        return Line(np.arange(space.size), units, is_whole=True)
+        return Line(space.index, units, is_whole=True)
     below, above = space.flat - bounds.low, bounds.high - space.flat
     inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
     units[bounds.low == bounds.high] = 0.0
-    return Line(np.arange(space.size), units, is_whole=True)
+    return Line(space.index, units, is_whole=True)
 
 
 def nearby(space: Space, distances: Array, bounds: Bounds, rng: np.random.Generator) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ __all__ = ["Leaf", "Space", "constant"]
 
 Array = npt.NDArray[Any]
 
-_EPS = float(np.finfo(np.float64).eps)
+_EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).eps)
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -107,10 +108,28 @@ class Space:
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
         self._by_name = {leaf.name: leaf for leaf in self.leaves}
         self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
-        self.is_single, self.eps = constant(False, start), constant(_EPS, start)
-        if self.has_single:
-            self.is_single = np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
-            self.eps = np.where(self.is_single, np.finfo(np.float32).eps, _EPS)
+
+    @cached_property
+    def is_single(self) -> Array:
+        """Tell which entries are float32, (size,)."""
+        if not self.has_single:
+            return constant(False, self.size)
+        return np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
+
+    @cached_property
+    def eps(self) -> Array:
+        """Return the spacing of every entry's numbers at 1, (size,)."""
+        return np.where(self.is_single, _SINGLE_EPS, _EPS) if self.has_single else constant(_EPS, self.size)
+
+    @property
+    def coarsest(self) -> float:
+        """Return the largest spacing of its numbers at 1."""
+        return _SINGLE_EPS if self.has_single and self.is_single.any() else _EPS
+
+    @cached_property
+    def index(self) -> Array:
+        """Return the indices of all entries, (size,); to be read only."""
+        return np.arange(self.size)
 
     def moved(self, flat: Array) -> Space:
         """Return the same structure at another point, rounded to its dtypes."""
