@@ -101,10 +101,8 @@ class Calls:
         return result[0], result[1]
 
     def _watched(self, name: str, function: Callable[..., Any], flat: Array) -> Any:
-        given = flat.copy()
-        x = self.space.arrange(given)
-        result = function(x, *self.args)
-        if self.space.has_single or not _core.same_bytes(given, flat):  # float64 arrays are views of what was given
+        result, x, is_same = self.space.watch(function, self.args, flat)
+        if not is_same or self.space.has_single:  # float64 arrays are views of what was given, others are copies
             self._find_change(name, x, self.space.arrange(flat))
         if name not in self._seen:  # who leaves the arguments alone once will do so again
             self._seen.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.trees import leaves, rebuild
+from fallline.trees import leaves, replace
 
 __all__ = ["Leaf", "Space", "constant"]
 
@@ -91,23 +91,25 @@ class Space:
 
     def __init__(self, owner: str, x: Any) -> None:
         self.tree = _arrays(x)
-        named = list(leaves(self.tree))
-        arrays = [_leaf(owner, self.tree, name, value) for name, value in named]
-        _check_names(owner, [name for name, _ in named])
         self.leaves: list[Leaf] = []
-        start = 0
-        for (name, value), array in zip(named, arrays, strict=True):
+        arrays: list[Array] = []
+
+        def take(name: str, value: Any) -> Leaf:
+            array = _leaf(owner, self.tree, name, value)
+            start = self.leaves[-1].stop if self.leaves else 0
             self.leaves.append(Leaf(name, array.shape, array.dtype, not isinstance(value, np.ndarray), start))
-            start += array.size
-        self.size = start
+            arrays.append(array)
+            return self.leaves[-1]
+
+        self._layout = replace(self.tree, take)  # the tree, of `Leaf`
+        _check_names(owner, [leaf.name for leaf in self.leaves])
+        self.size = self.leaves[-1].stop if self.leaves else 0
         self.flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0)], dtype=np.float64)
         if not np.isfinite(self.flat).all():
-            _refuse_infinite(owner, self.tree, named)
+            _refuse_infinite(owner, self.tree)
         self.has_single = any(leaf.is_single for leaf in self.leaves)
         self.is_array = isinstance(self.tree, np.ndarray)
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
-        self._by_name = {leaf.name: leaf for leaf in self.leaves}
-        self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
 
     @cached_property
     def is_single(self) -> Array:
@@ -150,6 +152,10 @@ class Space:
         """
         return _core.views(self._layout, flat)
 
+    def watch(self, f: Callable[..., Any], args: tuple[Any, ...], flat: Array) -> tuple[Any, Any, bool]:
+        """Call f with what a copy of a flat vector shows; return its result, x, and whether the copy is as it was."""
+        return _core.call_watched(f, args, self._layout, flat)
+
     def gather(self, tree: Any) -> tuple[Array, float] | None:
         """Return a tree of float arrays of x's shapes as a flat vector, a copy, and the eps of the coarsest.
 
@@ -159,7 +165,8 @@ class Space:
 
     def fill(self, leaves: list[Any]) -> Any:
         """Return one object for each leaf in the variable's structure."""
-        return rebuild(self.tree, dict(zip(self._by_name, leaves, strict=True)).__getitem__)
+        new = iter(leaves)
+        return replace(self.tree, lambda *_: next(new))
 
     def round(self, values: Array, index: Any = slice(None)) -> Array:
         """Return numbers for all entries, or those of `index`, as x's arrays would hold them: float32 ones rounded."""
@@ -183,10 +190,9 @@ class Space:
         try:
             given = dict(_alongside(self.tree, tree, ()))
         except _OtherStructure:
-            names = [name for name, _ in leaves(_arrays(tree))]
+            own, names = [leaf.name for leaf in self.leaves], [name for name, _ in leaves(_arrays(tree))]
             raise ValueError(
-                f"{owner}: must be {what}, with {_names(list(self._by_name))}; got {_names(names)}. Pass one entry for "
-                f"each of x."
+                f"{owner}: must be {what}, with {_names(own)}; got {_names(names)}. Pass one entry for each of x."
             ) from None
         parts = [np.zeros((1, 0) if stacked else 0)]
         for leaf in self.leaves:
@@ -309,9 +315,9 @@ def _leaf(owner: str, tree: Any, name: str, value: Any) -> Array:
     return array
 
 
-def _refuse_infinite(owner: str, tree: Any, named: list[tuple[str, Any]]) -> None:
+def _refuse_infinite(owner: str, tree: Any) -> None:
     """Raise: one of the leaves is not finite."""
-    name, array = next((name, np.asarray(value)) for name, value in named if not np.isfinite(value).all())
+    name, array = next((name, np.asarray(value)) for name, value in leaves(tree) if not np.isfinite(value).all())
     first = np.argwhere(~np.isfinite(array))[0].tolist()
     where = f" at {first}" if first else ""
     raise ValueError(

@@ -159,6 +159,14 @@ def call_moved(f, tuple args, layout, cnp.ndarray base not None, size_t[::1] sta
     return results
 
 
+def call_watched(f, tuple args not None, layout, cnp.ndarray flat not None):
+    """Call f with what `views` shows of a copy; return its result, its argument, and whether the copy is as it was."""
+    cdef cnp.ndarray given = _copy(flat)
+    argument = _seen(layout, given)
+    result = f(argument, *args)
+    return result, argument, same_bytes(given, flat)
+
+
 def floats(list results not None):
     """Return Python and NumPy float64 numbers as an array of doubles, or None if something else is among them.
 
