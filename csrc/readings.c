@@ -11,14 +11,17 @@ void fl_random_units(size_t n, const double *random, const double *scales, doubl
     }
 }
 
-void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
-                     double *taken)
+void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *restrict points,
+                     double *restrict taken)
 {
-    for (size_t k = 0; k < n_points; k++)
+    for (size_t k = 0; k < n_points; k++) {
+        const double length = t[k];
         for (size_t i = 0; i < n; i++) {
-            points[k*n + i] = at[i] + t[k]*units[i];
-            taken[k*n + i] = points[k*n + i] - at[i];
+            const double reached = at[i] + length*units[i];
+            points[k*n + i] = reached;
+            taken[k*n + i] = reached - at[i];
         }
+    }
 }
 
 /* Put what belongs to six steps, and 0 for step 0, in the order of the steps. */
