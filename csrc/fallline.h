@@ -182,20 +182,6 @@ typedef enum { FL_NOISE_FOUND = 0, FL_NOISE_STEP_LARGE, FL_NOISE_STEP_SMALL } fl
  * distance must change, and the last level is returned. */
 double fl_noise(size_t n, const double *values, fl_noise_status *status);
 
-/* What six values beside x say of one output along a line; see src/fallline/readings.py. */
-typedef struct {
-    double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
-    double yours;                /* slope of `along` */
-    double whole, odd;           /* noise in the remainder, and in its odd part; NaN: unknown; whole is infinite if not finite */
-    double curvature, bend, bend_error; /* of opposite points, |c| of c*t + a*t^2 and its error; 0 if the steps are on one side */
-    int finite, constant;        /* all are finite; f does not change */
-} fl_reading;
-
-/* Six steps in units of `distance`: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6; six, four: the weights of stencils for a first
- * derivative at 0. change[k*n_outputs + j]: f at step k less f at x; along: what the gradient says of it. */
-void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs, const double *change,
-             const double *along, fl_reading *readings);
-
 /* Extrapolate differences at the steps h, h/ratio, h/ratio^2, ..., whose errors are series in h^power, to step 0 (Ridders 1982,
  * Advances in Engineering Software 4(2), 75-76). differences[k*n_outputs + j], and roundoff likewise: a bound of the rounding
  * error of each. Of the table's entries the one with the least error is returned: its distance to the entries that it was made
@@ -206,7 +192,7 @@ void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *d
 typedef double fl_function(const double *x, size_t n, void *context);
 
 /* values[k] = f(x) where x is base but for x[index[m]] = moved[m], starts[k] <= m < starts[k + 1], or m = k if starts is NULL. x
- * is a copy of base, and is one again afterwards. */
+ * is a copy of base, and is one again afterwards. If index is NULL, point k is at moved + k*n, and x and base are not used. */
 void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_points, const size_t *starts, const size_t *index,
                  const double *moved, const double *base, double *values);
 
@@ -216,6 +202,77 @@ void fl_evaluate(fl_function *f, void *context, size_t n, double *x, size_t n_po
 void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index, const double *steps,
                       size_t order, size_t n_nodes, const double *nodes, const double *weights, double origin, double *out,
                       double *sizes, unsigned char *exact);
+
+/* ---- blocks of a flat vector (blocks.c) ---- */
+
+/* The middle one, by size, of the magnitudes that are not 0; `otherwise` if all are. Of an even number, the larger of the two. No
+ * NaN. scratch: n numbers. */
+double fl_middle(size_t n, const double *x, double otherwise, uint64_t *scratch);
+/* How far entries may move: scales[i] is the magnitude of x[i], or at least what is in the middle of its block (or of x, if the block
+ * is 0; or 1) over `small`. Block b ends at stops[b], where the next begins. scratch: as many numbers as x has. No NaN. */
+void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, double small, uint64_t *scratch, double *scales);
+
+/* ---- readings of derivatives (readings.c) ---- */
+
+/* Make a direction of numbers from [0, 1): scales[i] times 1/2 to 3/2, of either sign. units may be random. */
+void fl_random_units(size_t n, const double *random, const double *scales, double *units);
+/* points[k*n + i] = at[i] + t[k]*units[i], and what that moved by, rounded as it is: points less at. No overlap. */
+void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
+                     double *taken);
+
+#define FL_SAFETY 4.0    /* on the truncation: two stencils may agree by chance */
+#define FL_WORST 5.0     /* standard deviations of noise */
+#define FL_SUMMANDS 32.0 /* how much larger than the result the terms may be that a gradient was summed from */
+#define FL_WILD 1e-3     /* what varies by more than this part of the value is not called noise */
+
+/* Where six values are, in units of a distance: -3 -2 -1 1 2 3, or 1 to 6, or -1 to -6. `six` and `four` are the weights of first
+ * derivatives at 0, of accuracy 6 and 4; `norm` is the Euclidean norm of the former. */
+typedef struct {
+    double steps[6], six[6], four[6], norm;
+} fl_six;
+
+/* What six values beside x say of one output along a line; see src/fallline/readings.py. */
+typedef struct {
+    double residual, truncation; /* slope of the remainder by a stencil of accuracy 6, and its distance to one of accuracy 4 */
+    double yours, numeric;       /* slope of what the gradient says, and that plus the residual */
+    double whole, odd;           /* noise in the remainder, and in its odd part; NaN: unknown; whole is infinite if not finite */
+    double curvature, bend, bend_error; /* of opposite points, |c| of c*t + a*t^2 and its error; 0 if the steps are on one side */
+    double size, own;            /* of the gradient's terms, and how far their rounding may have moved their sum */
+    double noise;                /* standard deviation of the error of a value */
+    double rounding, kink_error, bound; /* what noise makes of the residual, of the bend; how large the residual may be */
+    double quality;              /* the bound relative to the derivative */
+    int finite, constant;        /* all values are finite; f does not change */
+} fl_derivative;
+
+/* A reading at one distance. The caller fills in what comes before `gain`, and leaves the rest to the functions below. */
+typedef struct {
+    double distance; /* > 0 */
+    size_t n_outputs;
+    fl_derivative *outputs;
+    double gain;                   /* by how much noise is multiplied in the residual */
+    int finite, constant;          /* in all outputs */
+    int is_stuck;                  /* constant, where the gradient says that f changes */
+    int is_wild;                   /* the values vary by so much that it cannot be called noise */
+    double quality, bound;         /* the greatest of them, NaN included; quality is infinite unless all bounds are finite */
+    int is_bounded, is_right, has_kink; /* bounds are finite; residuals within them; an output has a kink at x, clearly */
+    int is_noisy;                  /* in all outputs noise makes most of the bound */
+} fl_reading;
+
+/* What is known of f: n_outputs numbers at x, and of noise at least; the noise if the caller told it, else NaN; the spacing at 1 of
+ * f's numbers and of those that the gradient was computed in. */
+typedef struct {
+    const double *value, *noise;
+    double given, eps, eps_of_yours;
+} fl_known;
+
+/* Fill in a reading; values[k*n_outputs + j]: f at step k; along: what the gradient says of the change. sizes: of the terms of the
+ * gradient. units: the noise of values that are rounded to few digits, NaN for others, or NULL. `noise` and `given` are not read. */
+void fl_read(const fl_six *weights, const fl_known *f, const double *values, const double *along, const double *sizes,
+             const double *units, fl_reading *reading);
+/* Let a reading say that it tells nothing: its noise is infinite. */
+void fl_distrust(fl_reading *reading);
+/* Decide how much noise there is from all n > 0 readings of f along a line, and what follows for each. */
+void fl_settle(size_t n, fl_reading *const *readings, const fl_known *f);
 
 /* ---- compiled expressions (tape.c) ---- */
 

@@ -733,6 +733,95 @@ static void test_noise(void)
     expect(status == FL_NOISE_STEP_LARGE, "fl_noise: must tell a smooth function");
 }
 
+static int by_magnitude(const void *a, const void *b)
+{
+    const double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
+    return (x > y) - (x < y);
+}
+
+static void test_blocks(void)
+{
+    enum { MOST = 300 };
+    for (uint64_t i = 0; i < 300; i++) {
+        double x[MOST], sorted[MOST];
+        uint64_t scratch[MOST];
+        size_t n = (size_t)(mix(i)%MOST), n_zeros = 0;
+        for (size_t k = 0; k < n; k++) {
+            x[k] = i%3 == 0 ? (double)(mix(1000*i + k)%7) - 3 : ldexp(number(1000*i + k), (int)(mix(k + i)%1000) - 500);
+            sorted[k] = x[k];
+            n_zeros += x[k] == 0;
+        }
+        qsort(sorted, n, sizeof *sorted, by_magnitude);
+        const double expected = n > n_zeros ? fabs(sorted[n_zeros + (n - n_zeros)/2]) : 5;
+        expect(fl_middle(n, x, 5, scratch) == expected, "fl_middle: of %zu numbers", n);
+    }
+    double x[7] = {-8, 32, 1, 0, 0, 0.5, 64}, scales[7];
+    uint64_t scratch[7];
+    fl_usual_scales(3, (size_t[]){3, 5, 7}, x, 8, scratch, scales);
+    const double expected[7] = {8, 32, 1, 1, 1, 8, 64}; /* in the middle are 8 of all, 8 of the first, 64 of the last */
+    expect(memcmp(scales, expected, sizeof scales) == 0, "fl_usual_scales: %g %g %g", scales[2], scales[3], scales[5]);
+}
+
+/* Read 1 + slope*t + bend*|t|, with a ripple, at six points, and 1 beside it; the gradient says yours*t. */
+static void read_bent(double slope, double bend, double ripple, double yours, const double *units, fl_reading *r)
+{
+    const fl_six w = {{-3, -2, -1, 1, 2, 3}, {-1.0/60, 9.0/60, -0.75, 0.75, -9.0/60, 1.0/60},
+                      {0, 1.0/12, -8.0/12, 8.0/12, -1.0/12, 0}, 1.08};
+    const double known[2] = {1, 1}, none[2] = {0}, sizes[2] = {fabs(yours), 0};
+    double values[12], along[12] = {0};
+    for (size_t k = 0; k < 6; k++) {
+        const double t = w.steps[k]*r->distance;
+        values[2*k] = 1 + slope*t + bend*fabs(t) + ripple*((double)((k + 1)*(k + 2)%5) - 1);
+        values[2*k + 1] = 1;
+        along[2*k] = yours*t;
+    }
+    fl_read(&w, &(fl_known){known, none, NAN, DBL_EPSILON, DBL_EPSILON}, values, along, sizes, units, r);
+}
+
+static void test_points(void)
+{
+    double units[4] = {0, 0.25, 0.5, 0.75}, points[4], taken[4];
+    fl_random_units(4, units, (double[]){1, 2, 2, 4}, units);
+    expect(units[0] == -1.5 && units[1] == -2 && units[2] == 1 && units[3] == 4, "fl_random_units: %g %g", units[0], units[3]);
+    fl_points_along(2, (double[]){1, 0x1p53}, (double[]){2, 1}, 2, (double[]){0.5, -0.5}, points, taken);
+    expect(points[0] == 2 && points[1] == 0x1p53 && points[2] == 0, "fl_points_along: %g %g", points[0], points[2]);
+    expect(taken[0] == 1 && taken[1] == 0 && taken[3] == 0, "fl_points_along: %g, where x cannot move", taken[1]);
+}
+
+static void test_readings(void)
+{
+    fl_derivative outputs[3][2];
+    fl_reading r[3], *all[3] = {&r[0], &r[1], &r[2]};
+    const double value[2] = {1, 1}, noise[2] = {0};
+    for (size_t i = 0; i < 3; i++)
+        r[i] = (fl_reading){.distance = ldexp(1, -10 - 4*(int)i), .n_outputs = 2, .outputs = outputs[i]};
+    read_bent(2, 0, 0, 2, NULL, &r[0]);
+    expect(r[0].is_right && r[0].is_bounded && !r[0].has_kink && r[0].finite && r[0].quality < 1e-9, "fl_read: %g", r[0].quality);
+    expect(fabs(outputs[0][0].numeric - 2) <= outputs[0][0].bound && outputs[0][1].constant, "fl_read: %g", outputs[0][0].numeric);
+    read_bent(2, 0, 0, 3, NULL, &r[0]);
+    expect(!r[0].is_right && fabs(outputs[0][0].residual + 1) <= outputs[0][0].bound, "fl_read: %g", outputs[0][0].residual);
+    read_bent(NAN, 0, 0, 2, NULL, &r[0]);
+    expect(!r[0].finite && !r[0].is_bounded && isinf(r[0].quality), "fl_read: values that are not finite tell nothing");
+    read_bent(2, 0, 0, 2, (double[]){NAN, 0.5}, &r[0]);
+    expect(outputs[0][0].noise < 1e-9 && outputs[0][1].noise == 0.5, "fl_read: %g, of rounded values", outputs[0][1].noise);
+    read_bent(0, 0, 0, 2, NULL, &r[0]);
+    expect(r[0].is_stuck && r[0].constant, "fl_read: f does not change, and its gradient says so");
+    fl_distrust(&r[0]);
+    expect(!r[0].is_bounded && isinf(outputs[0][1].noise), "fl_distrust: a bound of %g", r[0].bound);
+    for (size_t i = 0; i < 3; i++)
+        read_bent(2, 0, 1e-9, 2, NULL, &r[i]);
+    fl_settle(3, all, &(fl_known){value, noise, NAN, DBL_EPSILON, DBL_EPSILON});
+    for (size_t i = 0; i < 3; i++)
+        expect(outputs[i][0].noise > 1e-10 && outputs[i][0].noise < 1e-8 && r[i].is_right, "fl_settle: %g", outputs[i][0].noise);
+    fl_settle(3, all, &(fl_known){value, noise, 0.5, DBL_EPSILON, DBL_EPSILON});
+    expect(outputs[0][0].noise == 0.5 && outputs[2][1].noise == 0.5, "fl_settle: noise that is given; got %g", outputs[0][0].noise);
+    for (size_t i = 0; i < 3; i++)
+        read_bent(2, 1, 0, 2, NULL, &r[i]);
+    expect(outputs[2][0].whole > 1e-9, "fl_read: %g, where a kink looks like noise", outputs[2][0].whole);
+    fl_settle(3, all, &(fl_known){value, noise, NAN, DBL_EPSILON, DBL_EPSILON});
+    expect(outputs[2][0].noise < 1e-12 && r[2].has_kink && r[2].is_right, "fl_settle: a kink is no noise; %g", outputs[2][0].noise);
+}
+
 static void test_extrapolation(void)
 {
     double differences[12], roundoff[12] = {0}, values[2], errors[2];
@@ -769,6 +858,8 @@ static void test_evaluation(void)
     fl_evaluate(weighted_sum, &context, 3, x, 2, NULL, index, moved, base, values + 1);
     expect(values[0] == 40 && values[1] == 40 && values[2] == 40, "fl_evaluate: %g %g", values[1], values[2]);
     expect(memcmp(x, base, sizeof x) == 0, "fl_evaluate: must restore x");
+    fl_evaluate(weighted_sum, &context, 3, NULL, 2, NULL, NULL, (double[]){1, 1, 1, 1, 2, 3}, NULL, values);
+    expect(values[0] == 12 && values[1] == 28, "fl_evaluate: %g %g for points in full", values[0], values[1]);
 }
 
 static void test_axes(void)
@@ -1004,6 +1095,9 @@ int main(int n_arguments, char **arguments)
     test_stencils();
     test_differences();
     test_noise();
+    test_blocks();
+    test_points();
+    test_readings();
     test_extrapolation();
     test_evaluation();
     test_axes();

@@ -1,6 +1,8 @@
 """Trees as blocks of a flat vector: what is seen of it, and what is copied into it, against NumPy's own slices."""
 
+import gc
 import pickle
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,4 +114,66 @@ def test_flat_vectors_that_are_too_short_are_refused():
         with pytest.raises(IndexError):
             _core.views([block], short)
         with pytest.raises(IndexError):
-            _core.gather([block], [np.zeros((2, 2))], short)
+            _core.gather([block], [np.zeros((2, 2))], len(short))
+        for look in (_core.norms, _core.uniform, lambda blocks, flat: _core.usual_scales(blocks, flat, 8.0)):
+            with pytest.raises(IndexError):
+                look([block], short)
+
+
+def test_blocks_are_weighed_as_numpy_does_it():
+    leaves = Space("test", {"a": np.ones((3, 2)), "b": np.zeros((0, 2)), "c": np.ones(1)}).leaves
+    flat = np.random.default_rng(0).standard_normal(7)
+    assert _core.norms(leaves, flat) == [np.sqrt(flat[:6] @ flat[:6]), 0.0, abs(flat[6])]
+    assert _core.uniform(leaves, flat) == [leaves[2]]
+    flat[:6] = 0.0, -0.0, 0.0, 0.0, 0.0, 0.0
+    assert _core.uniform(leaves, flat) == [leaves[0], leaves[2]]
+    flat[5] = 1.0
+    assert _core.uniform(leaves, flat) == [leaves[2]]
+    with pytest.raises(IndexError):
+        _core.norms(leaves, flat.astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_usual_scales_are_magnitudes_and_at_least_a_part_of_the_median(seed):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, 40, 4)
+    x = {
+        str(i): rng.choice([rng.standard_normal(n), np.zeros(n), np.round(rng.normal(0, 2, n))])
+        for i, n in enumerate(sizes)
+    }
+    space = Space("test", {name: np.asarray(part) for name, part in x.items()})
+
+    def middle(values, default):
+        others = np.sort(np.abs(values[values != 0]))
+        return others[len(others) // 2] if len(others) else default
+
+    usual = middle(space.flat, 1.0)
+    expected = [np.maximum(np.abs(part), middle(part, usual) / 8) for part in x.values()]
+    assert _core.usual_scales(space.leaves, space.flat, 8.0).tolist() == np.concatenate(expected).tolist()
+
+
+def test_a_watched_call_tells_whether_its_argument_was_changed():
+    space = Space("test", {"a": np.ones((2, 2)), "b": np.ones(1)})
+    flat = np.arange(5.0)
+
+    def spoil(x, by):
+        x["b"][0] = by
+        return "result"
+
+    result, x, is_same = space.watch(spoil, (7.0,), flat)
+    assert (result, is_same) == ("result", False)
+    assert x["b"] == [7.0]
+    assert flat[4] == 4.0
+    assert space.watch(spoil, (4.0,), flat)[2]
+
+
+def test_a_space_goes_when_nobody_has_it():
+    gc.disable()
+    try:
+        space = Space("test", tree())
+        gone = weakref.ref(space)
+        space.moved(space.flat).arrange(space.flat)
+        del space
+        assert gone() is None
+    finally:
+        gc.enable()

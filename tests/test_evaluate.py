@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fallline as fl
-from fallline.evaluate import Function, Points
+from fallline.evaluate import Function, Points, Rows
 from fallline.space import Space
 
 CENTRAL = {"method": "central"}
@@ -239,6 +239,24 @@ def test_results_of_many_types():
     assert rows.shape == (1, 2)
 
 
+@pytest.mark.parametrize("ways", [{}, {"vectorized": True}, {"workers": map}])
+@pytest.mark.parametrize(
+    "x", [np.ones(3), np.ones(3, np.float32), {"a": np.ones((1, 2)), "b": np.float64(1)}, {"a": np.ones(3, np.float32)}]
+)
+def test_points_in_full(x, ways):
+    def f(y):
+        parts = y.values() if isinstance(y, dict) else [y]
+        n_points = 2 if "vectorized" in ways else 1
+        total = sum((np.reshape(part, (n_points, -1)) ** 3).sum(axis=1) for part in parts)
+        return total if "vectorized" in ways else total[0]
+
+    rows = np.array([[0.1, 2.0, 3.0], [-1.0, 0.7, 5.0]])
+    function = Function("test", f, Space("test", x), **ways)
+    values = function(Rows(rows))
+    assert values.tolist() == function(Points.rows(rows, np.arange(3))).tolist()
+    assert values[:, 0] == pytest.approx((rows**3).sum(axis=1))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Many points in one call
 # ---------------------------------------------------------------------------------------------------------------------
@@ -432,6 +450,11 @@ def test_native_of_ctypes(library):
     assert fl.gradient(f, X, full_output=True, noise="estimate").status.tolist() == ["ok"] * 3
     f.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
     assert fl.gradient(f, X) == pytest.approx(2 * X)
+
+
+def test_native_gets_points_in_full(library):
+    function = Function("test", SIGNATURE(lambda x, n, _: x[0] + 10 * x[n - 1]), Space("test", np.zeros(3)))
+    assert function(Rows(np.arange(6.0).reshape(2, 3))).tolist() == [[20.0], [53.0]]
 
 
 def test_native_gets_all_of_x(library):

@@ -6,6 +6,8 @@ and, if it hides mistakes, at one nearby; which block, which entry, which cause 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from fallline import masks
+from fallline import _core, masks
 from fallline.causes import Cause
 from fallline.digits import decimal_unit, is_single
 from fallline.evaluate import Function, check_args
@@ -24,7 +26,7 @@ from fallline.probes import Probe
 from fallline.readings import Judgement, MatrixSlope
 from fallline.report import BlockReport, Report
 from fallline.search import Found, Search
-from fallline.site import Site, nearby, shares, usual_scales
+from fallline.site import Site, nearby, usual_scales
 from fallline.space import Space
 
 __all__ = ["assert_gradient", "check_gradient"]
@@ -185,6 +187,10 @@ class _Finding:
         return abs(float(reading.residual[0])) / size if size else np.inf
 
 
+def _lesser(known: float | None, power: float) -> float:
+    return power if known is None else min(power, known)
+
+
 def _number(value: Any) -> float:
     """Return a real number as a float, NaN for anything else."""
     return float(value) if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) else np.nan
@@ -282,7 +288,7 @@ class Checker:
     # Directions
 
     def _site(self, function: Function, value: float, gradient: Array, before: Preflight) -> Site:
-        eps = max(before.eps, float(self.space.eps.max()), function.eps)
+        eps = max(before.eps, self.space.coarsest, function.eps)
         probe = Probe(function, np.array([value]), self.bounds, eps, self.noise)
         probe.noise = np.fmax(probe.noise, before.noise)
         return Site(probe, MatrixSlope(gradient[None, :]), self.scales, gradient)
@@ -292,8 +298,7 @@ class Checker:
         first = _Finding(site, site.probe.judge(site.slope, site.line(self.rng)))
         self.findings.append(first)
         if self.mode != "auto" or not first.is_wrong:
-            line = site.line(self.rng).weighted(site.block_weights())
-            self.findings.append(_Finding(site, site.probe.judge(site.slope, line)))
+            self.findings.append(_Finding(site, site.probe.judge(site.slope, site.fair_line(self.rng))))
 
     def _may_hide_mistakes(self) -> bool:
         """Tell whether another point may show more: uniform blocks, kinks, directions that see little."""
@@ -304,8 +309,9 @@ class Checker:
     def _examine_elsewhere(self, before: Preflight) -> None:
         """Check at a point nearby, where nothing is 0 or 1 and no kink is, if f and its gradient are finite there."""
         space = self.space.moved(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
-        value = float(np.asarray(self.calls.value(space.flat)))
-        gradient, _ = self.calls.flatten(self.calls.gradient(space.flat))
+        with np.errstate(all="ignore"):
+            value = float(np.asarray(self.calls.value(space.flat)))
+            gradient, _ = self.calls.flatten(self.calls.gradient(space.flat))
         if not np.isfinite(value) or not np.isfinite(gradient).all():
             return
         self.functions.append(self._function(space))
@@ -318,14 +324,15 @@ class Checker:
         """Ask single entries where a direction cannot tell: many kinks bend more than what one of them may be off."""
         said: dict[tuple[int, str], str] = {}
         for finding in self.findings:
-            asked = (id(finding.site), finding.judgement.finding)
-            if asked not in said and finding.judgement.finding == "wrong at kink":
-                chosen = np.concatenate([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
-            elif asked not in said and finding.judgement.finding == "kink" and self.mode == "auto":
+            what = finding.judgement.finding
+            if not (what == "wrong at kink" or (what == "kink" and self.mode == "auto")):
+                continue
+            asked = (id(finding.site), what)
+            if asked not in said and what == "kink":
                 chosen = entries_at_kinks(finding.site.space, self.rng)
-            else:
-                chosen = np.zeros(0, np.intp)
-            if len(chosen):
+            elif asked not in said:
+                chosen = np.concatenate([choose_entries(leaf, self.rng) for leaf in self.space.leaves])
+            if asked not in said and len(chosen):
                 said[asked] = "wrong" if measure_entries(finding.site, chosen).wrong.any() else "kink"
             if asked in said:
                 finding.judgement = Judgement(said[asked], finding.judgement.reading)
@@ -333,12 +340,12 @@ class Checker:
     def _look_for_rounding(self, site: Site) -> None:
         """Say so if f is noisy because it rounds to single precision: its value, or an array of x."""
         value = float(site.probe.value[0])
-        rounding = np.finfo(np.float64).eps * abs(value)
+        rounding = sys.float_info.epsilon * abs(value)
         kink = any("kink" in finding.judgement.finding for finding in self.findings)
         if self.space.has_single or kink or site.probe.noise[0] <= COARSE * rounding:
             return
         other = self._value_at(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
-        if decimal_unit(np.array([value, other])) > 0:
+        if decimal_unit([value, other]) > 0:
             self.notes.append("f(x) has few digits: it is rounded")
             return
         if is_single(value, other):
@@ -354,13 +361,14 @@ class Checker:
                 self.causes.append(cause(43, text, leaf.name))
 
     def _value_at(self, flat: Array) -> float:
-        return float(np.asarray(self.calls.value(flat)))
+        with np.errstate(all="ignore"):
+            return float(np.asarray(self.calls.value(flat)))
 
     # The verdict
 
     def _conclude(self, site: Site, wrong: list[_Finding], found: Found) -> Report:
-        powers = self._powers(at_kinks=True)
-        blocks = self._blocks(powers, found, searched=self.mode != "directions" or not wrong)
+        plain, powers = self._powers()
+        blocks = self._blocks(plain, powers, found, searched=self.mode != "directions" or not wrong)
         seen = [power for power in powers if power is not None and power <= NO_POWER]
         power = max(seen, default=np.nan)
         findings = {finding.judgement.finding for finding in self.findings if finding.site is site}
@@ -400,25 +408,30 @@ class Checker:
         size = f", by {max(by):.1e} of its size along a random direction" if by else ""
         return "fail", f"the gradient{where} is wrong{size}"
 
-    def _powers(self, at_kinks: bool) -> list[float | None]:
+    def _powers(self) -> tuple[list[float | None], list[float | None]]:
         """Return the relative error of every block that would have been seen, None where yours is 0.
 
-        What any of many gradients at a kink may differ by is part of it, if asked for.
+        What any of many gradients at a kink may differ by is part of the second of the two.
         """
-        best: list[float | None] = [None] * len(self.space.leaves)
+        plain: list[float | None] = [None] * len(self.space.leaves)
+        at_kinks = plain.copy()
         for finding in self.findings:
             reading = finding.judgement.reading
-            threshold = float(reading.bound[0]) if finding.judgement.finding != "unclear" else np.inf
-            if at_kinks and finding.judgement.finding == "kink":
-                threshold += float(reading.bend[0])
-            for i, share in enumerate(shares(self.space, finding.site.gradient * reading.line.units)):
-                if share > 0 and np.isfinite(threshold):
-                    best[i] = min(MISS * threshold / share, np.inf if best[i] is None else best[i])
-        return best
+            bound = float(reading.bound[0]) if finding.judgement.finding != "unclear" else math.inf
+            bend = float(reading.bend[0]) if finding.judgement.finding == "kink" else 0.0
+            # What the terms of a block add up to with random signs.
+            for i, share in enumerate(_core.norms(self.space.leaves, finding.site.gradient * reading.line.units)):
+                if share > 0 and math.isfinite(bound):
+                    plain[i] = _lesser(plain[i], MISS * bound / share)
+                if share > 0 and math.isfinite(bound + bend):
+                    at_kinks[i] = _lesser(at_kinks[i], MISS * (bound + bend) / share)
+        return plain, at_kinks
 
-    def _blocks(self, powers: list[float | None], found: Found, searched: bool) -> list[BlockReport]:
+    def _blocks(
+        self, plain: list[float | None], powers: list[float | None], found: Found, searched: bool
+    ) -> list[BlockReport]:
         blocks = []
-        for leaf, power, best in zip(self.space.leaves, powers, self._powers(at_kinks=False), strict=True):
+        for leaf, best, power in zip(self.space.leaves, plain, powers, strict=True):
             name = self.space.label(leaf)
             if leaf.name in found.blocks:
                 blocks.append(found.blocks[leaf.name].with_power(power))

@@ -57,7 +57,7 @@ class _Map:
                 f"{owner}(f): must be finite at x; got {self.value[~np.isfinite(self.value)][0]}. Choose another point."
             )
         self.scales = usual_scales(self.space)
-        eps = max(float(self.space.eps.max()), self.function.eps)
+        eps = max(self.space.coarsest, self.function.eps)
         self.probe = Probe(self.function, self.value, self.bounds, eps)
         self.calls = 0
 
@@ -359,7 +359,7 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
     size = float(np.linalg.norm(terms))
     error = abs(float(terms.sum())) / size if size else 0.0
-    allowed = ROUNDING * float(task.space.eps.max()) * np.sqrt(len(terms))
+    allowed = ROUNDING * task.space.coarsest * np.sqrt(len(terms))
     verdict = "pass" if error <= allowed else "fail"
     reason = (
         f"u.(Jv) and (uJ).v differ by {error:.1e} of their size"
@@ -425,7 +425,7 @@ def check_hvp(
     v, w = task.line(), task.line()
     terms = np.concatenate([w.units * _product(task, flat_product, v), -v.units * _product(task, flat_product, w)])
     size = float(np.linalg.norm(terms))
-    allowed = ROUNDING * float(space.eps.max()) * np.sqrt(len(terms))
+    allowed = ROUNDING * space.coarsest * np.sqrt(len(terms))
     if size and abs(float(terms.sum())) > allowed * size:
         reason = f"w.(Hv) and v.(Hw) differ by {abs(float(terms.sum())) / size:.1e} of their size: it is not symmetric"
         return task.report("fail", reason, "hvp", power=report.power)

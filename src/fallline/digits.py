@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 __all__ = ["decimal_unit", "is_single"]
 
@@ -21,13 +20,13 @@ def is_single(*values: float) -> bool:
     return fit and not all((math.frexp(value)[0] * SHORT).is_integer() for value in values)
 
 
-def decimal_unit(values: npt.NDArray[Any]) -> float:
+def decimal_unit(values: Iterable[float]) -> float:
     """Return the unit that numbers were rounded to for few decimal digits, 0 if they were not.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> decimal_unit(np.array([0.125, 3.1416, 2.0])), decimal_unit(np.array([0.125, np.pi]))
+    >>> import math
+    >>> decimal_unit([0.125, 3.1416, 2.0]), decimal_unit([0.125, math.pi])
     (0.0001, 0.0)
     """
     exponents = []

@@ -19,7 +19,7 @@ from fallline import _core
 from fallline.native import as_native
 from fallline.space import Space
 
-__all__ = ["CoarseError", "Elementwise", "Function", "Points", "check_args"]
+__all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "check_args"]
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +36,7 @@ class Points:
 
     def __init__(self, starts: Any, index: Any, values: Any) -> None:
         self._starts = None if starts is None else _unsigned(starts)
-        self.index = _unsigned(index)
+        self._index = _unsigned(index)
         self.values = np.ascontiguousarray(values, np.float64)
 
     @property
@@ -45,9 +45,14 @@ class Points:
         return np.arange(len(self.index) + 1, dtype=np.uintp) if self._starts is None else self._starts
 
     @property
-    def moves(self) -> tuple[Array | None, Array, Array]:
+    def index(self) -> Array:
+        """Return which entries are set."""
+        return self._index
+
+    @property
+    def moves(self) -> tuple[Array | None, Array | None, Array]:
         """Return what `_core.call_moved` takes."""
-        return self._starts, self.index, self.values
+        return self._starts, self._index, self.values
 
     def part(self, first: int, last: int) -> Points:
         """Return some of the points."""
@@ -62,10 +67,9 @@ class Points:
         return cls(None, np.asarray(index).ravel(), values)
 
     @classmethod
-    def rows(cls, rows: Array, index: Array | None = None) -> Points:
-        """Move all entries, or those of `index`, to a row of numbers for each point."""
+    def rows(cls, rows: Array, index: Array) -> Points:
+        """Move the same entries for each point, to a row of numbers."""
         n_points, n = rows.shape
-        index = np.arange(n) if index is None else index
         return cls(np.arange(n_points + 1) * n, np.tile(index, n_points), rows.ravel())
 
     def __len__(self) -> int:
@@ -79,6 +83,41 @@ class Points:
         lengths = np.diff(self.starts.astype(np.intp)[first : last + 1])
         rows[np.repeat(np.arange(last - first), lengths), self.index[low:high]] = self.values[low:high]
         return rows
+
+
+class Rows(Points):
+    """Points that differ in all entries: (points, size), contiguous doubles."""
+
+    def __init__(self, rows: Array) -> None:
+        self._rows = rows
+        self.values = rows.ravel()
+
+    @property
+    def starts(self) -> Array:
+        """Return where the entries of each point begin and end."""
+        return np.arange(len(self) + 1, dtype=np.uintp) * np.uintp(self._rows.shape[1])
+
+    @property
+    def index(self) -> Array:
+        """Return which entries are set."""
+        return np.tile(np.arange(self._rows.shape[1], dtype=np.uintp), len(self))
+
+    @property
+    def moves(self) -> tuple[None, None, Array]:
+        """Return what `_core.call_moved` takes."""
+        return None, None, self.values
+
+    def part(self, first: int, last: int) -> Rows:
+        """Return some of the points."""
+        return Rows(self._rows[first:last])
+
+    def __len__(self) -> int:
+        """Count the points."""
+        return len(self._rows)
+
+    def dense(self, flat: Array, first: int, last: int) -> Array:
+        """Return a copy of some of the points."""
+        return self._rows[first:last].copy()
 
 
 class CoarseError(Exception):
@@ -163,7 +202,7 @@ class Function:
     @property
     def eps(self) -> float:
         """Return the spacing of f's numbers at 1."""
-        return float(np.finfo(self.dtype).eps)
+        return _eps(self.dtype)
 
     def __call__(self, points: Points) -> Array:
         """Evaluate at all points.
@@ -181,7 +220,7 @@ class Function:
                 values = self.native.call_moved(self.space.flat, *points.moves)
             else:
                 results = self._results(points)
-                numbers = _core.floats(results) if self._may_be_numbers(results) else None
+                numbers = _core.floats(results) if self.read is None and self.shape in (None, ()) else None
                 if numbers is None:
                     return self._as_rows(results)
                 values = numbers
@@ -238,10 +277,6 @@ class Function:
             return len(self.origin[0])
         return 1 if self.shape is None else math.prod(self.shape)
 
-    def _may_be_numbers(self, results: list[Any]) -> bool:
-        """Tell whether f may return plain numbers, as far as is known: OUTSIDE alone does not say."""
-        return self.read is None and self.shape in (None, ()) and any(result is not _core.OUTSIDE for result in results)
-
     def _results(self, points: Points) -> list[Any]:
         if self.workers is not None:
             return self._on_workers(points)
@@ -256,7 +291,7 @@ class Function:
         return first + self._call_moved(points.part(1, len(points)))
 
     def _call_moved(self, points: Points) -> list[Any]:
-        return _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
+        return _core.call_moved(self.f, self.args, self.space.layout, self.space.base, *points.moves)
 
     def _as_rows(self, results: list[Any]) -> Array:
         """Return results as (points, outputs), or raise unless they are numbers of one shape."""
@@ -367,7 +402,7 @@ class _Move:
     def __call__(self, move: tuple[Array, Array]) -> Any:
         points = Points([0, len(move[0])], *move)
         with np.errstate(all="ignore"):
-            (result,) = _core.call_moved(self.f, self.args, self.space.build, self.space.base, *points.moves)
+            (result,) = _core.call_moved(self.f, self.args, self.space.layout, self.space.base, *points.moves)
         return _Outside() if result is _core.OUTSIDE else result
 
 
@@ -390,6 +425,11 @@ def _is_point(space: Space, variables: tuple[str, ...] | None = None) -> bool:
     if space.has_single or not (space.is_array and space.base.ndim == 1):
         return False
     return variables is None or space.base.size == len(variables)
+
+
+@functools.cache
+def _eps(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps)
 
 
 def _unsigned(index: Any) -> Array:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from fallline import _core
 from fallline.space import Leaf, Space
 
 __all__ = ["is_uniform", "notes"]
@@ -15,26 +15,28 @@ __all__ = ["is_uniform", "notes"]
 def notes(space: Space, args: tuple[Any, ...]) -> list[str]:
     """Say what about x and the arguments may let a wrong gradient pass."""
     found = []
+    uniform = set(_core.uniform(space.leaves, space.flat))
     for leaf in space.leaves:
-        found += [f"{space.label(leaf)} is {text}" for text in _about(leaf, space.flat[leaf.part])]
+        if leaf in uniform and (text := _about(leaf, space.flat[leaf.start])):
+            found.append(f"{space.label(leaf)} is {text}")
+        if len(leaf.shape) == 2 and leaf.shape[0] == leaf.shape[1] > 1:
+            found.append(f"{space.label(leaf)} is square: with a transpose missing or extra, all shapes are right")
     for i, arg in enumerate(args):
         if isinstance(arg, np.ndarray) and arg.ndim > 1 and len(arg) == 1:
             found.append(f"args[{i}] has one row: mistakes in sums and means over rows cannot show")
     return found
 
 
-def _about(leaf: Leaf, values: Any) -> Iterator[str]:
-    if leaf.size and (values == 0).all():
-        yield "0: mistakes in what it multiplies, or in its decay, cannot show here"
-    elif leaf.size and (values == 1).all():
-        yield "1: a factor of it that is missing cannot show here"
-    elif leaf.size > 1 and (values == values[0]).all():
-        yield "the same in all entries: a wrong order of them may not show here"
-    if len(leaf.shape) == 2 and leaf.shape[0] == leaf.shape[1] > 1:
-        yield "square: with a transpose missing or extra, all shapes are right"
+def _about(leaf: Leaf, value: float) -> str:
+    """Say what hides where all entries of a leaf are the same; nothing, if one entry is not 0 or 1."""
+    if value == 0:
+        return "0: mistakes in what it multiplies, or in its decay, cannot show here"
+    if value == 1:
+        return "1: a factor of it that is missing cannot show here"
+    return "the same in all entries: a wrong order of them may not show here" if leaf.size > 1 else ""
 
 
 def is_uniform(space: Space) -> bool:
     """Tell whether an array is 0, or 1, or the same everywhere, so that a point nearby may show more."""
-    arrays = [space.flat[leaf.part] for leaf in space.leaves if leaf.size]
-    return any((values == values[0]).all() and (len(values) > 1 or values[0] in (0, 1)) for values in arrays)
+    uniform = _core.uniform(space.leaves, space.flat)
+    return any(_about(leaf, space.flat[leaf.start]) for leaf in uniform)

@@ -6,6 +6,8 @@ numbers, must not depend on what was called before, and must not be overwritten 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +41,7 @@ class Misshapen(Exception):
 
 
 class Calls:
-    """f and its gradient, called with copies and watched.
+    """f and its gradient, called with copies and watched; warnings of NumPy are left to whoever calls.
 
     Parameters
     ----------
@@ -99,11 +101,8 @@ class Calls:
         return result[0], result[1]
 
     def _watched(self, name: str, function: Callable[..., Any], flat: Array) -> Any:
-        given = np.array(flat)
-        x = self.space.arrange(given)
-        with np.errstate(all="ignore"):
-            result = function(x, *self.args)
-        if self.space.has_single or not _same_bytes(given, flat):  # float64 arrays are views of what was given
+        result, x, is_same = self.space.watch(function, self.args, flat)
+        if not is_same or self.space.has_single:  # float64 arrays are views of what was given, others are copies
             self._find_change(name, x, self.space.arrange(flat))
         if name not in self._seen:  # who leaves the arguments alone once will do so again
             self._seen.add(name)
@@ -217,14 +216,19 @@ def preflight(calls: Calls, nearby: Array) -> Preflight:
     TypeError, ValueError
         If f does not return one real number, or the gradient no real numbers.
     """
+    with np.errstate(all="ignore"):
+        return _preflight(calls, nearby)
+
+
+def _preflight(calls: Calls, nearby: Array) -> Preflight:
     flat = calls.space.flat
     result = Preflight()
     result.value = _number(calls, calls.value(flat))
-    if not np.isfinite(result.value):
+    if not math.isfinite(result.value):
         return result.stop("inconclusive", f"f is {result.value} at x: choose a point where it is finite")
     again = _number(calls, calls.value(flat))
     result.noise = abs(again - result.value)
-    if not result.noise <= ROUNDING * np.finfo(np.float64).eps * abs(result.value):
+    if not result.noise <= ROUNDING * sys.float_info.epsilon * abs(result.value):
         text = f"f(x) is {result.value:.17g} and, called again, {again:.17g}: f is not deterministic."
         return result.stop("inconclusive", "f does not repeat itself", cause(34, text + " Fix its random numbers."))
     try:
@@ -234,6 +238,8 @@ def preflight(calls: Calls, nearby: Array) -> Preflight:
 
 
 def _number(calls: Calls, value: Any) -> float:
+    if isinstance(value, float):
+        return float(value)
     array = np.asarray(value)
     if array.dtype.kind not in "iufb":
         raise TypeError(f"{calls.owner}(f): must return one real number; got {array.dtype}. Return a float.")
@@ -262,7 +268,8 @@ def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Prefl
         text = "after f was called at another point, df(x) differs: it uses what the last call of f left behind."
         return result.stop("fail", "the gradient depends on the last call of f", cause(27, text))
     calls.gradient(nearby)
-    if not np.array_equal(g, calls.flatten(kept)[0]):
+    kept_since, _ = calls.flatten(kept)
+    if not (_core.same_bytes(g, kept_since) or np.array_equal(g, kept_since)):
         text = "the array that df returned changes when df is called again: it is a buffer. Return a copy."
         return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
     if calls.changed:
@@ -272,7 +279,9 @@ def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Prefl
 
 
 def _same(a: Array, b: Array) -> bool:
-    return bool((np.abs(a - b) <= ROUNDING * np.finfo(np.float64).eps * np.abs(a).max(initial=0.0)).all())
+    if _core.same_bytes(a, b):
+        return True
+    return bool((np.abs(a - b) <= ROUNDING * sys.float_info.epsilon * np.abs(a).max(initial=0.0)).all())
 
 
 def _unrepeated(first: Array, second: Array) -> Cause:

@@ -7,7 +7,6 @@ not small, the distance changes: nearer if the stencils disagree, farther if noi
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +16,8 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.bounds import Bounds
 from fallline.digits import decimal_unit
-from fallline.evaluate import Function, Points
+from fallline.evaluate import Function, Points, Rows
 from fallline.readings import (
-    SAFETY,
     SMALLEST,
     Judgement,
     Line,
@@ -28,7 +26,6 @@ from fallline.readings import (
     agree,
     contradict,
     rank,
-    same_bend,
     same_kink,
     select,
     within_waves,
@@ -40,11 +37,9 @@ Array = npt.NDArray[Any]
 
 FIRST = 2.0**-15  # the first distance of the points, relative to the scale of the direction
 LARGEST = 2.0**-2
-WILD = 1e-3  # what varies by more than this part of the value is not called noise
 NO_ROOM = 2.0**-60  # a distance at which nothing moves
 TRIES = 8
 TARGET = 1e-8  # with a bound this small beside yours, no better distance is looked for
-SUMMANDS = 32.0  # how much larger than the result the terms may be that yours was summed from
 FINE = 64.0  # noise of so many roundings is that of floating point
 AT_ONCE = 2**21  # numbers held for points
 # Distances for a second look, relative to the first; no simple fractions, so that rounding does not repeat itself.
@@ -58,14 +53,14 @@ STEPS = {
 
 
 @lru_cache
-def _weights(side: str) -> tuple[Array, Array, float]:
-    """Return the weights of first derivatives of accuracy 6 and 4 for the six points, and the norm of the former."""
+def _points(side: str) -> _core.SixPoints:
+    """Return the six points, with the weights of first derivatives of accuracy 6 and 4."""
     steps = STEPS[side]
     six = _core.stencil(1, np.append(0.0, steps))[1:]
     four = np.zeros(6)
     near = np.argsort(np.abs(steps), kind="stable")[:4]
     four[near] = _core.stencil(1, np.append(0.0, steps[near]))[1:]
-    return six, four, float(np.linalg.norm(six))
+    return _core.SixPoints(steps, six, four, float(np.linalg.norm(six)))
 
 
 class Probe:
@@ -92,19 +87,19 @@ class Probe:
         self.knows_noise = False
         self.distance = FIRST  # where lines begin
 
-    def measure(self, slope: Slope, line: Line) -> list[Reading]:
-        """Read along a line at several distances, until the bound is small or gets no smaller."""
+    def measure(self, slope: Slope, line: Line) -> tuple[list[Reading], Reading]:
+        """Read along a line at several distances, until the bound is small or gets no smaller; say which is best."""
         readings: list[Reading] = []
         for side in ("central", "forward", "backward"):
             readings += self._search(slope, line, side)
             if any(reading.finite for reading in readings):
                 break
         best = select(readings)
-        if np.isfinite(best.bound).all():
+        if best.is_bounded:
             if not self.knows_noise:
                 self.distance, self.noise = best.distance, np.fmax(self.noise, best.noise)
             self.knows_noise = True
-        return readings
+        return readings, best
 
     def judge(self, slope: Slope, line: Line) -> Judgement:
         """Read along a line, and look again, at other distances, before saying anything but "right"."""
@@ -116,11 +111,10 @@ class Probe:
         return judgement
 
     def _judge(self, slope: Slope, line: Line) -> Judgement:
-        readings = self.measure(slope, line)
-        best = select(readings)
-        if not np.isfinite(best.bound).all():
+        readings, best = self.measure(slope, line)
+        if not best.is_bounded:
             return Judgement("unclear", best)
-        noisy = (best.rounding > best.own + SAFETY * best.truncation).all() and best.distance < LARGEST / FARTHER[0]
+        noisy = best.is_noisy and best.distance < LARGEST / FARTHER[0]
         for factor in FARTHER if noisy else NEARER:
             judgement = self._decide(slope, line, best, readings)
             if judgement is not None:
@@ -144,7 +138,7 @@ class Probe:
             return Judgement("wrong at kink", best)
         if best.is_flat.any():
             self._look(slope, line, within_waves(best), readings)
-            if readings[-1].wild and readings[-1].distance == SMALLEST:
+            if readings[-1].is_wild and readings[-1].distance == SMALLEST:
                 return Judgement("unclear", best)  # neighbouring numbers are many waves apart
         others = [o for o in readings if o.is_right and not o.is_bent and contradict(best, o)]
         # Waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell.
@@ -160,66 +154,24 @@ class Probe:
     def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading], side: str = "central") -> bool:
         """Take another reading, unless the bounds leave room only for one that has been taken."""
         side, distance = self._fit(line, distance, side)
-        if any(distance == other.distance for other in readings):
+        if distance in [other.distance for other in readings]:
             return False
         readings.append(self.read(slope, line, distance, side))
-        self.settle(readings)
+        _core.settle(readings)
         return True
 
     def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
         """Read along a line at one distance, or on one side or nearer where the bounds leave no room for it."""
         side, distance = self._fit(line, distance, side)
-        steps = STEPS[side]
-        values, along = self._evaluate(slope, line, steps * distance)
-        change = values - self.value
-        six, four, norm = _weights(side)
-        table, finite, constant = _core.reading(steps, six, four, distance, change, along)
-        residual, truncation, yours, whole, odd, curvature, bend, bend_error = table
-        units = _units(values)
-        whole, odd = np.fmax(whole, units), np.fmax(odd, units)
+        points = _points(side)
+        values, along = self._evaluate(slope, line, points.steps * distance)
         size = slope.size(line)
-        rounding = self._rounding(change)
-        if constant and distance < LARGEST and along.any() and not self._is_fine():
-            whole = np.full(len(size), np.inf)  # it should have changed: a larger distance may show how
-        return Reading(
-            line=line,
-            distance=distance,
-            numeric=yours + residual,
-            yours=yours,
-            residual=residual,
-            truncation=truncation,
-            own=SUMMANDS * self.eps * (size + curvature),
-            gain=norm / distance,
-            whole=whole,
-            odd=odd,
-            bend=bend,
-            bend_error=bend_error,
-            size=size,
-            noise=np.fmax(rounding, whole),
-            constant=constant,
-            finite=finite,
-            wild=bool((odd > WILD * 4 / self.function.eps * rounding).any()),
-        )
-
-    def settle(self, readings: list[Reading]) -> None:
-        """Decide how much noise there is from all readings along a line.
-
-        Noise is the same at every distance; what a kink at x puts into the table falls with the distance, and is not in
-        the odd part; what a kink nearby puts there is gone at smaller distances.
-        """
-        least = np.min([reading.whole for reading in readings], axis=0)
-        if len(readings) > 1:
-            kink = np.any([same_bend(a, b) for a, b in itertools.combinations(readings, 2)], axis=0)
-            least = np.where(kink, 0.0, least)
-        for reading in readings:
-            nearer = [other.odd for other in readings if other.distance <= reading.distance]
-            seen = np.fmax.reduce([least, self.noise, *nearer])
-            # What terms of this size are rounded by does not cancel where they do.
-            floor = self.function.eps * np.fmax(np.abs(self.value), reading.size) / 4
-            if self.given_noise is not None:
-                seen = np.full(len(floor), self.given_noise)
-            known = np.fmax(np.where(np.isfinite(seen), seen, 0.0), floor)
-            reading.know(np.where(np.isinf(reading.whole), np.inf, known))
+        given = np.nan if self.given_noise is None else self.given_noise
+        known = _core.Known(self.value, self.noise, given, self.function.eps, self.eps)
+        reading = Reading(points, known, line, distance, values, along, size, _units(values))
+        if reading.is_stuck and distance < LARGEST and not self._is_fine():
+            reading.distrust()  # f should have changed: a larger distance may show how
+        return reading
 
     def _fit(self, line: Line, distance: float, side: str) -> tuple[str, float]:
         """Return the side and the distance that are wanted, or what the bounds leave room for."""
@@ -240,14 +192,17 @@ class Probe:
 
     def _evaluate(self, slope: Slope, line: Line, t: Array) -> tuple[Array, Array]:
         """Return the values at the parameters t, and what yours says of the changes; (points, outputs) both."""
-        at = self.space.flat[line.index]
+        at = line.of(self.space.flat)
         values, along = [], []
         size = max(1, AT_ONCE // max(1, len(at)))
         for first in range(0, len(t), size):
             some = t[first : first + size]
-            rows = self.bounds.clip(self.space.round(at + some[:, None] * line.units, line.index), line.index)
-            values.append(self.function(Points.rows(rows, line.index)))
-            along.append(slope.along(line, some, rows - at))
+            rows, taken = _core.points_along(at, line.units, some)
+            if self.space.has_single or not self.bounds.is_free:
+                rows = self.bounds.clip(self.space.round(rows, line.index), line.index)
+                taken = rows - at
+            along.append(slope.along(line, some, taken))
+            values.append(self.function(Rows(rows) if line.is_whole else Points.rows(rows, line.index)))
         return (values[0], along[0]) if len(values) == 1 else (np.concatenate(values), np.concatenate(along))
 
     def _is_fine(self) -> bool:
@@ -255,31 +210,31 @@ class Probe:
         rounding = self.function.eps * np.abs(self.value)
         return bool(((self.noise > 0) & (self.noise <= FINE * rounding)).all())
 
-    def _rounding(self, change: Array) -> Array:
-        """Return what rounding f makes, at least."""
-        size = np.abs(self.value) + np.fmax.reduce(np.abs(change))
-        return np.asarray(self.function.eps * size / 4)
 
-
-def _units(values: Array) -> Array:
-    """Return the noise of every output whose values were rounded to few decimal digits, NaN for others."""
-    units = [decimal_unit(row) / 3 if (row != row[0]).any() else 0.0 for row in values.T]
-    return np.array([unit if unit > 0 else np.nan for unit in units])
+def _units(values: Array) -> Array | None:
+    """Return the noise of every output whose values were rounded to few decimal digits, NaN for others; None if all."""
+    units = None
+    for j, row in enumerate(values.T.tolist()):
+        unit = decimal_unit(row)
+        if unit > 0 and row.count(row[0]) < len(row):
+            units = np.full(values.shape[1], np.nan) if units is None else units
+            units[j] = unit / 3
+    return units
 
 
 def _next_distance(readings: list[Reading]) -> float:
     """Return a distance at which the bound may be less, or 0."""
     reading = readings[-1]
     quality = reading.quality
-    if min(other.quality for other in readings) <= TARGET:
+    if min([other.quality for other in readings]) <= TARGET:
         return 0.0
-    if not np.isfinite(reading.bound).all() or reading.wild:
+    if not reading.is_bounded or reading.is_wild:
         factor = 2.0**4 if reading.constant else 2.0**-7
     elif len(readings) == 1 and (reading.rounding > 64 * reading.own).any():
         factor = 2.0**-7  # what looks like noise may be a kink
     elif (reading.truncation > reading.rounding / 2).any():  # below, the two stencils differ by noise
         falls, grows = float(reading.truncation.max()), float(reading.rounding.max())
-        factor = min(max((grows / (SAFETY * falls)) ** 0.2, 2.0**-8), 0.5)
+        factor = min(max((grows / (_core.SAFETY * falls)) ** 0.2, 2.0**-8), 0.5)
     elif reading.rounding.any():
         factor = min(max(quality / TARGET, 2.0), 2.0**6)
     else:

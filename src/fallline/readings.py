@@ -11,16 +11,17 @@ rho(t) + rho(-t) are c t + a t**2, where c is 0 for a smooth function, and else 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import operator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fallline import _core
+
 __all__ = [
-    "SAFETY",
     "SMALLEST",
-    "WORST",
     "Judgement",
     "Line",
     "MatrixSlope",
@@ -29,7 +30,6 @@ __all__ = [
     "agree",
     "contradict",
     "rank",
-    "same_bend",
     "same_kink",
     "select",
     "within_waves",
@@ -38,22 +38,28 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 SMALLEST = 2.0**-44  # distance, relative to the scale of the direction
-SAFETY = 4.0  # on the truncation: two stencils may agree by chance
-WORST = 5.0  # standard deviations of noise
 LARGE = 1e-3  # relative error that two readings prove; less takes three
 FLAT = 8.0  # how many times less than yours a derivative across waves is
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t."""
+    """The direction of a reading: entry ``index[i]`` of the flat vector moves by ``units[i]`` per unit of t.
+
+    `is_whole`: the index is that of all entries, in order.
+    """
 
     index: Array
     units: Array
+    is_whole: bool = False
+
+    def of(self, values: Array) -> Array:
+        """Return what belongs to the entries that move, along the last axis; it may be what was given."""
+        return values if self.is_whole else values[..., self.index]
 
     def weighted(self, weights: Array) -> Line:
         """Return the line that moves every entry by so much more."""
-        return Line(self.index, self.units * weights)
+        return Line(self.index, self.units * weights, self.is_whole)
 
     def part(self, chosen: Array) -> Line:
         """Return the line that moves only some of the entries: a mask or indices into `index`."""
@@ -78,16 +84,15 @@ class MatrixSlope:
 
     def along(self, line: Line, t: Array, taken: Array) -> Array:
         """Return the products with what x moved by."""
-        return np.asarray(taken @ self.matrix[:, line.index].T)
+        return np.asarray(taken @ line.of(self.matrix).T)
 
     def size(self, line: Line) -> Array:
         """Return the root of the sum of the squared terms: what they add up to with random signs."""
-        return np.asarray(np.sqrt(self.matrix[:, line.index] ** 2 @ line.units**2))
+        return np.asarray(np.sqrt(line.of(self.matrix) ** 2 @ line.units**2))
 
 
-@dataclass(slots=True)
-class Reading:
-    """What seven values of f say about one direction; arrays have one number for each output.
+class Reading(_core.Reading):
+    """What six values of f say about one direction; arrays have one number for each output.
 
     Attributes
     ----------
@@ -107,65 +112,33 @@ class Reading:
         where this distance tells nothing.
     bend, bend_error : ndarray
         c as two of the distances tell it, and how far the third disagrees; 0 where it was not looked for.
+    kink_error : ndarray
+        How well the kink is known.
     size : ndarray
         Of yours along such lines: what the residual is to be compared with.
     noise : ndarray
         Standard deviation of the error of a value, as all readings along the line tell it.
+    rounding : ndarray
+        The part of the bound that noise makes.
     bound : ndarray
         How large the residual may be if yours is right; infinite where this distance tells nothing.
     qualities : ndarray
         The bounds relative to the sizes of yours: the least errors that would be seen here.
     quality : float
         The worst of them; infinite where this distance tells nothing.
-    constant, finite, wild : bool
+    rank : tuple of float
+        What readings of one line are ordered by: the quality and, where yours is 0, the greatest bound itself.
+    constant, finite, is_wild : bool
         f did not change; f was finite; the values vary by so much that it cannot be called noise.
+    is_stuck : bool
+        f did not change, and yours says that it does.
+    is_bounded, is_right, has_kink : bool
+        All bounds are finite; yours agrees; there is a kink at x, clearly.
+    is_noisy : bool
+        Noise makes most of the bound.
     """
 
-    line: Line
-    distance: float
-    numeric: Array
-    yours: Array
-    residual: Array
-    truncation: Array
-    own: Array
-    gain: float
-    whole: Array
-    odd: Array
-    bend: Array
-    bend_error: Array
-    size: Array
-    noise: Array
-    constant: bool
-    finite: bool
-    wild: bool
-
-    bound: Array = field(init=False)
-    qualities: Array = field(init=False)
-    quality: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin with the noise that this reading knows of."""
-        self.know(self.noise)
-
-    @property
-    def rounding(self) -> Array:
-        """Return the part of the bound that noise makes."""
-        return WORST * self.gain * self.noise
-
-    @property
-    def is_right(self) -> bool:
-        """Whether yours agrees."""
-        return bool((np.abs(self.residual) <= self.bound).all())
-
-    @property
-    def kink_error(self) -> Array:
-        """Return how well the kink is known."""
-        return 2 * self.bend_error + 4 * WORST * self.noise / self.distance
-
-    @property
-    def has_kink(self) -> bool:
-        """Whether there is a kink at x, clearly."""
-        return bool((self.bend > 3 * self.kink_error).any())
+    __slots__ = ()
 
     @property
     def is_bent(self) -> bool:
@@ -192,15 +165,6 @@ class Reading:
         """Return where the derivative is so much less than yours that it may be one across many waves of f."""
         return np.asarray(np.abs(self.numeric) < np.abs(self.yours) / FLAT)
 
-    def know(self, noise: Array) -> None:
-        """Take note of how much noise there is: what the bounds and qualities follow from."""
-        self.noise = noise
-        self.bound = bound = SAFETY * self.truncation + self.rounding + self.own
-        size = np.fmax(np.fmax(self.size, np.abs(self.numeric)), 1e-3 * self.size.max(initial=0.0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self.qualities = np.where(bound > 0, bound / size, 0.0)
-        self.quality = float(self.qualities.max(initial=0.0)) if np.isfinite(bound).all() else np.inf
-
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -213,9 +177,7 @@ class Judgement:
     reading: Reading
 
 
-def rank(reading: Reading) -> tuple[float, float]:
-    """Return what readings of one line are ordered by; where yours is 0, the bound itself decides."""
-    return reading.quality, float(reading.bound.max(initial=0.0))
+rank = operator.attrgetter("rank")  # what readings of one line are ordered by
 
 
 def select(readings: list[Reading]) -> Reading:
@@ -237,14 +199,6 @@ def within_waves(reading: Reading) -> float:
 def contradict(a: Reading, b: Reading) -> bool:
     """Tell whether two readings cannot both be within their bounds."""
     return bool((np.abs(a.residual - b.residual) > a.bound + b.bound).any())
-
-
-def same_bend(a: Reading, b: Reading) -> Array:
-    """Tell where two readings at very different distances find the same kink; noise bends like 1/distance."""
-    far = max(a.distance, b.distance) > 4 * min(a.distance, b.distance)
-    least = np.fmin(a.bend, b.bend) / 8
-    sure = (a.bend_error < least) & (b.bend_error < least) & (np.abs(a.bend - b.bend) < least)
-    return np.asarray(sure & far)
 
 
 def same_kink(best: Reading, other: Reading) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fallline import _core
 from fallline.bounds import Bounds
 from fallline.probes import Probe
 from fallline.readings import Line, MatrixSlope
 from fallline.space import Space
 
-__all__ = ["Site", "nearby", "random_line", "shares", "usual_scales"]
+__all__ = ["Site", "nearby", "random_line", "usual_scales"]
 
 Array = npt.NDArray[Any]
 
@@ -50,56 +52,39 @@ class Site:
         """Return a random direction."""
         return random_line(self.space, self.scales, self.probe.bounds, rng)
 
-    def block_weights(self) -> Array:
-        """Return weights that make all blocks contribute alike, as far as the noise lets the least of them be seen."""
-        parts = shares(self.space, self.gradient * self.scales)
-        visible = float(self.probe.noise.max()) / self.probe.distance * UNSEEN
-        least = max(float(np.min(parts[parts > 0], initial=np.inf)), min(visible, float(parts.max())))
-        with np.errstate(divide="ignore"):
-            weights = np.minimum(1.0, least / parts)
-        return np.repeat(weights, [leaf.size for leaf in self.space.leaves])
-
-
-def shares(space: Space, terms: Array) -> Array:
-    """Return the norm of every block of some terms: what they add up to with random signs."""
-    return np.array([np.sqrt(part @ part) for part in (terms[leaf.part] for leaf in space.leaves)])
+    def fair_line(self, rng: np.random.Generator) -> Line:
+        """Return a random direction to which all blocks contribute alike, as far as noise lets the least be seen."""
+        line = self.line(rng)
+        parts = _core.norms(self.space.leaves, self.gradient * self.scales)
+        visible = max(self.probe.noise.tolist()) / self.probe.distance * UNSEEN
+        least = max(min((part for part in parts if part > 0), default=math.inf), min(visible, max(parts)))
+        units = line.units
+        for leaf, part in zip(self.space.leaves, parts, strict=True):
+            if part > least:
+                units[leaf.part] *= least / part
+        return line
 
 
 def usual_scales(space: Space) -> Array:
     """Return how far every entry moves: its magnitude, or what is usual in its block, or in the others."""
-    magnitude = np.abs(space.flat)
-    usual = _middle(magnitude, 1.0)
-    scales = np.empty(space.size)
-    for leaf in space.leaves:
-        own = magnitude[leaf.part]
-        scales[leaf.part] = np.maximum(own, _middle(own, usual) / SMALL)
-    return scales
-
-
-def _middle(values: Array, default: float) -> float:
-    """Return a number in the middle of those that are not 0."""
-    others = values[values > 0]
-    return float(np.partition(others, len(others) // 2)[len(others) // 2]) if len(others) else default
+    return _core.usual_scales(space.leaves, space.flat, SMALL)
 
 
 def random_line(space: Space, scales: Array, bounds: Bounds, rng: np.random.Generator) -> Line:
-    """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked."""
-    units = scales * _signed(space.size, rng)
+    """Return a random direction into the bounds, in which no entry moves so little that it would be overlooked.
+
+    All move by 1/2 to 3/2 of their scales: no two errors cancel for certain.
+    """
+    units = _core.random_units(rng.random(space.size), scales)
     if bounds.is_free:
-        return Line(np.arange(space.size), units)
+        return Line(space.index, units, is_whole=True)
     below, above = space.flat - bounds.low, bounds.high - space.flat
     inward = np.where(np.minimum(below, above) < NEAR * scales, np.where(below < above, 1.0, -1.0), 0.0)
     units = np.where(inward != 0, inward * np.abs(units), units)
     units[bounds.low == bounds.high] = 0.0
-    return Line(np.arange(space.size), units)
+    return Line(space.index, units, is_whole=True)
 
 
 def nearby(space: Space, distances: Array, bounds: Bounds, rng: np.random.Generator) -> Array:
     """Return a random point at about these distances, within the bounds."""
-    return bounds.clip(space.flat + distances * _signed(space.size, rng))
-
-
-def _signed(n: int, rng: np.random.Generator) -> Array:
-    """Return random numbers from 1/2 to 3/2 in magnitude: none is near 0, and no two errors cancel for certain."""
-    some: Array = rng.uniform(-1.0, 1.0, n)
-    return some + np.copysign(0.5, some)
+    return bounds.clip(space.flat + _core.random_units(rng.random(space.size), distances))

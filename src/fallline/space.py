@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.trees import leaves, rebuild
+from fallline.trees import leaves, replace
 
 __all__ = ["Leaf", "Space", "constant"]
 
 Array = npt.NDArray[Any]
 
-_EPS = float(np.finfo(np.float64).eps)
+_EPS, _SINGLE_EPS = float(np.finfo(np.float64).eps), float(np.finfo(np.float32).eps)
 _KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -42,7 +43,7 @@ class Leaf(_core.Block):
     __slots__ = ("dtype", "is_number", "is_single", "name", "part")
 
     def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], is_number: bool, start: int) -> None:
-        self.is_single = bool(dtype == np.float32)
+        self.is_single = dtype == _KINDS[0]
         super().__init__(start, shape, not (is_number or self.is_single))
         self.name, self.dtype, self.is_number = name, dtype, is_number
         self.part = slice(self.start, self.stop)
@@ -86,41 +87,63 @@ class Space:
     leaves : list of Leaf
     base : ndarray
         What `_core.call_moved` copies: the array itself, or `flat`.
-    build : callable or None
-        What makes f's argument of such a copy; None where the copy is it.
     """
 
     def __init__(self, owner: str, x: Any) -> None:
         self.tree = _arrays(x)
-        named = list(leaves(self.tree))
-        arrays = [_leaf(f"{owner}({_name(self.tree, name)})", value) for name, value in named]
-        _check_names(owner, [name for name, _ in named])
         self.leaves: list[Leaf] = []
-        start = 0
-        for (name, value), array in zip(named, arrays, strict=True):
+        arrays: list[Array] = []
+
+        def take(name: str, value: Any) -> Leaf:
+            array = _leaf(owner, self.tree, name, value)
+            start = self.leaves[-1].stop if self.leaves else 0
             self.leaves.append(Leaf(name, array.shape, array.dtype, not isinstance(value, np.ndarray), start))
-            start += array.size
-        self.size = start
+            arrays.append(array)
+            return self.leaves[-1]
+
+        self._layout = replace(self.tree, take)  # the tree, of `Leaf`
+        _check_names(owner, [leaf.name for leaf in self.leaves])
+        self.size = self.leaves[-1].stop if self.leaves else 0
         self.flat = np.concatenate([a.ravel() for a in arrays] or [np.zeros(0)], dtype=np.float64)
+        if not np.isfinite(self.flat).all():
+            _refuse_infinite(owner, self.tree)
         self.has_single = any(leaf.is_single for leaf in self.leaves)
         self.is_array = isinstance(self.tree, np.ndarray)
         self.base = np.array(arrays[0], order="C") if self.is_array else self.flat.copy()
-        self._by_name = {leaf.name: leaf for leaf in self.leaves}
-        self._layout = rebuild(self.tree, self._by_name.__getitem__)  # the tree, of `Leaf`
-        self.build: Callable[[Array], Any] | None = None if self.is_array else self.arrange
-        self.is_single, self.eps = constant(False, start), constant(_EPS, start)
-        if self.has_single:
-            self.is_single = np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
-            self.eps = np.where(self.is_single, np.finfo(np.float32).eps, _EPS)
+
+    @cached_property
+    def is_single(self) -> Array:
+        """Tell which entries are float32, (size,)."""
+        if not self.has_single:
+            return constant(False, self.size)
+        return np.repeat([leaf.is_single for leaf in self.leaves], [leaf.size for leaf in self.leaves])
+
+    @cached_property
+    def eps(self) -> Array:
+        """Return the spacing of every entry's numbers at 1, (size,)."""
+        return np.where(self.is_single, _SINGLE_EPS, _EPS) if self.has_single else constant(_EPS, self.size)
+
+    @property
+    def coarsest(self) -> float:
+        """Return the largest spacing of its numbers at 1."""
+        return _SINGLE_EPS if self.has_single and self.is_single.any() else _EPS
+
+    @cached_property
+    def index(self) -> Array:
+        """Return the indices of all entries, (size,); to be read only."""
+        return np.arange(self.size)
 
     def moved(self, flat: Array) -> Space:
         """Return the same structure at another point, rounded to its dtypes."""
         other = copy(self)
         other.flat = self.round(np.array(flat, np.float64))
         other.base = other.flat.astype(self.base.dtype).reshape(self.base.shape)
-        if not self.is_array:
-            other.build = other.arrange
         return other
+
+    @property
+    def layout(self) -> Any:
+        """Return the tree of leaves that f's argument shows of a copy of `base`; None where it is the copy."""
+        return None if self.is_array else self._layout
 
     def arrange(self, flat: Array) -> Any:
         """Return (..., size) in the variable's structure and dtypes; leading axes stay, and what is complex or text.
@@ -129,18 +152,21 @@ class Space:
         """
         return _core.views(self._layout, flat)
 
+    def watch(self, f: Callable[..., Any], args: tuple[Any, ...], flat: Array) -> tuple[Any, Any, bool]:
+        """Call f with what a copy of a flat vector shows; return its result, x, and whether the copy is as it was."""
+        return _core.call_watched(f, args, self._layout, flat)
+
     def gather(self, tree: Any) -> tuple[Array, float] | None:
         """Return a tree of float arrays of x's shapes as a flat vector, a copy, and the eps of the coarsest.
 
         None if it is any other tree: `flatten` says what is wrong, or takes numbers for arrays.
         """
-        flat = np.empty(self.size)
-        eps = _core.gather(self._layout, tree, flat)
-        return None if eps is None else (flat, eps)
+        return _core.gather(self._layout, tree, self.size)
 
     def fill(self, leaves: list[Any]) -> Any:
         """Return one object for each leaf in the variable's structure."""
-        return rebuild(self.tree, dict(zip(self._by_name, leaves, strict=True)).__getitem__)
+        new = iter(leaves)
+        return replace(self.tree, lambda *_: next(new))
 
     def round(self, values: Array, index: Any = slice(None)) -> Array:
         """Return numbers for all entries, or those of `index`, as x's arrays would hold them: float32 ones rounded."""
@@ -164,10 +190,9 @@ class Space:
         try:
             given = dict(_alongside(self.tree, tree, ()))
         except _OtherStructure:
-            names = [name for name, _ in leaves(_arrays(tree))]
+            own, names = [leaf.name for leaf in self.leaves], [name for name, _ in leaves(_arrays(tree))]
             raise ValueError(
-                f"{owner}: must be {what}, with {_names(list(self._by_name))}; got {_names(names)}. Pass one entry for "
-                f"each of x."
+                f"{owner}: must be {what}, with {_names(own)}; got {_names(names)}. Pass one entry for each of x."
             ) from None
         parts = [np.zeros((1, 0) if stacked else 0)]
         for leaf in self.leaves:
@@ -202,6 +227,8 @@ def constant(number: float | bool, n: int) -> Array:
 
 def _arrays(tree: Any) -> Any:
     """Return the tree with every list of plain numbers as an array, and numbers as they are."""
+    if isinstance(tree, np.ndarray):
+        return tree
     if isinstance(tree, dict):
         return {key: _arrays(child) for key, child in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -214,7 +241,7 @@ def _arrays(tree: Any) -> Any:
         if isinstance(tree, list):
             return children
         return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
-    return np.asarray(tree) if np.ndim(tree) and not isinstance(tree, np.ndarray) else tree
+    return np.asarray(tree) if np.ndim(tree) else tree
 
 
 class _OtherStructure(Exception):
@@ -267,8 +294,10 @@ def _check_names(owner: str, names: list[str]) -> None:
         )
 
 
-def _leaf(owner: str, value: Any) -> Array:
+def _leaf(owner: str, tree: Any, name: str, value: Any) -> Array:
     """Return a leaf as an array of float32 or float64, or raise."""
+    if type(value) is np.ndarray and value.dtype in _KINDS:
+        return value
     try:
         array = np.asarray(value)
     except ValueError:
@@ -282,14 +311,19 @@ def _leaf(owner: str, value: Any) -> Array:
             else "Convert it, for example with .astype(numpy.float64)."
         )
         got = "a masked array" if np.ma.isMaskedArray(value) else _kind(value, array)
-        raise TypeError(f"{owner}: must be float32, float64 or integer numbers; got {got}. {cure}")
-    if not np.isfinite(array).all():
-        first = np.argwhere(~np.isfinite(array))[0].tolist()
-        where = f" at {first}" if first else ""
-        raise ValueError(
-            f"{owner}: must be finite; got {array[tuple(first)]}{where}. Choose a point where f is defined."
-        )
+        raise TypeError(f"{owner}({_name(tree, name)}): must be float32, float64 or integer numbers; got {got}. {cure}")
     return array
+
+
+def _refuse_infinite(owner: str, tree: Any) -> None:
+    """Raise: one of the leaves is not finite."""
+    name, array = next((name, np.asarray(value)) for name, value in leaves(tree) if not np.isfinite(value).all())
+    first = np.argwhere(~np.isfinite(array))[0].tolist()
+    where = f" at {first}" if first else ""
+    raise ValueError(
+        f"{owner}({_name(tree, name)}): must be finite; got {array[tuple(first)]}{where}. Choose a point where f is "
+        f"defined."
+    )
 
 
 def _kind(value: Any, array: Array) -> str:

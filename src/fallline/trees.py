@@ -44,13 +44,18 @@ def numbered(tree: Any, start: int = 0) -> tuple[Any, int]:
     return start, start + 1
 
 
-def rebuild(tree: Any, leaf: Callable[[str], Any], path: tuple[str, ...] = ()) -> Any:
+def rebuild(tree: Any, leaf: Callable[[str], Any]) -> Any:
     """Return a tree of the same containers with a new leaf for each, asked for by its name."""
+    return replace(tree, lambda name, _: leaf(name))
+
+
+def replace(tree: Any, leaf: Callable[[str, Any], Any], path: tuple[str, ...] = ()) -> Any:
+    """Return a tree of the same containers with a new leaf for each, asked for by its name and the leaf that was."""
     if isinstance(tree, dict):
-        return {key: rebuild(child, leaf, (*path, str(key))) for key, child in tree.items()}
+        return {key: replace(child, leaf, (*path, str(key))) for key, child in tree.items()}
     if isinstance(tree, (list, tuple)):
-        entries = [rebuild(child, leaf, (*path, str(i))) for i, child in enumerate(tree)]
+        entries = [replace(child, leaf, (*path, str(i))) for i, child in enumerate(tree)]
         if isinstance(tree, list):
             return entries
         return type(tree)(*entries) if hasattr(tree, "_fields") else tuple(entries)
-    return leaf("/".join(path) or "0")
+    return leaf("/".join(path) or "0", tree)

@@ -101,12 +101,6 @@ cdef extern from "fallline.h" nogil:
         FL_NOISE_STEP_SMALL
 
     double fl_noise(size_t n, const double *values, fl_noise_status *status) noexcept
-    ctypedef struct fl_reading:
-        double residual, truncation, yours, whole, odd, curvature, bend, bend_error
-        int finite, constant
-
-    void fl_read(const double *steps, const double *six, const double *four, double distance, size_t n_outputs,
-                 const double *change, const double *along, fl_reading *readings) noexcept
     void fl_extrapolate(size_t n_levels, double ratio, size_t power, const double *differences, const double *roundoff,
                         size_t n_outputs, double *values, double *errors, size_t *levels) noexcept
 
@@ -116,6 +110,38 @@ cdef extern from "fallline.h" nogil:
     void fl_differentiate(fl_function *f, void *context, size_t n, double *x, size_t n_lines, const size_t *index,
                           const double *steps, size_t order, size_t n_nodes, const double *nodes, const double *weights,
                           double origin, double *out, double *sizes, unsigned char *exact) noexcept
+
+    void fl_usual_scales(size_t n_blocks, const size_t *stops, const double *x, double small, uint64_t *scratch,
+                         double *scales) noexcept
+
+    void fl_random_units(size_t n, const double *random, const double *scales, double *units) noexcept
+    void fl_points_along(size_t n, const double *at, const double *units, size_t n_points, const double *t, double *points,
+                         double *taken) noexcept
+
+    const double FL_SAFETY
+    ctypedef struct fl_six:
+        double steps[6]
+        double six[6]
+        double four[6]
+        double norm
+    ctypedef struct fl_derivative:
+        double residual, truncation, yours, numeric, whole, odd, curvature, bend, bend_error, size, own, noise
+        double rounding, kink_error, bound, quality
+    ctypedef struct fl_reading:
+        double distance
+        size_t n_outputs
+        fl_derivative *outputs
+        double gain, quality, bound
+        int finite, constant, is_stuck, is_wild, is_bounded, is_right, has_kink, is_noisy
+    ctypedef struct fl_known:
+        const double *value
+        const double *noise
+        double given, eps, eps_of_yours
+
+    void fl_read(const fl_six *weights, const fl_known *f, const double *values, const double *along, const double *sizes,
+                 const double *units, fl_reading *reading) noexcept
+    void fl_distrust(fl_reading *reading) noexcept
+    void fl_settle(size_t n, fl_reading *const *readings, const fl_known *f) noexcept
 
     ctypedef double fl_objective(const double *x, size_t n, double *gradient, void *context) noexcept
 

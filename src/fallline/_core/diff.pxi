@@ -64,38 +64,6 @@ def noise(double[::1] values not None):
     return level, "found" if status == FL_NOISE_FOUND else "large" if status == FL_NOISE_STEP_LARGE else "small"
 
 
-def reading(double[::1] steps not None, double[::1] six not None, double[::1] four not None, double distance,
-            double[:, ::1] change not None, double[:, ::1] along not None):
-    """Return what six values say of every output.
-
-    Returns
-    -------
-    table : (8, outputs)
-        Residual, truncation, yours, noise of the whole and of the odd part, curvature, bend and its error.
-    finite, constant : bool
-    """
-    cdef size_t n_outputs = change.shape[1], j
-    if (<size_t>steps.shape[0], <size_t>six.shape[0], <size_t>four.shape[0], <size_t>change.shape[0],
-            <size_t>along.shape[0], <size_t>along.shape[1]) != (6, 6, 6, 6, 6, n_outputs):
-        raise IndexError
-    table = np.empty((8, n_outputs))
-    cdef double[:, ::1] out = table
-    cdef bint finite = True, constant = True
-    cdef fl_reading *readings = <fl_reading *>calloc(n_outputs + 1, sizeof(fl_reading))
-    if readings == NULL:
-        raise MemoryError
-    if n_outputs:
-        fl_read(&steps[0], &six[0], &four[0], distance, n_outputs, &change[0, 0], &along[0, 0], readings)
-    for j in range(n_outputs):
-        out[0, j], out[1, j], out[2, j] = readings[j].residual, readings[j].truncation, readings[j].yours
-        out[3, j], out[4, j], out[5, j] = readings[j].whole, readings[j].odd, readings[j].curvature
-        out[6, j], out[7, j] = readings[j].bend, readings[j].bend_error
-        finite = finite and readings[j].finite
-        constant = constant and readings[j].constant
-    free(readings)
-    return table, finite, constant
-
-
 def extrapolate(double[:, ::1] differences not None, double[:, ::1] roundoff not None, double ratio, size_t power):
     """Return values, errors and levels of the extrapolation of (levels, outputs) differences to step 0."""
     cdef size_t n_levels = differences.shape[0], n_outputs = differences.shape[1]
@@ -137,33 +105,50 @@ cdef bint _is_as_made(cnp.ndarray x, cnp.ndarray base) noexcept:
         and cnp.PyArray_TYPE(x) == cnp.PyArray_TYPE(base)
 
 
-def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index not None,
+cdef size_t _count_points(size_t[::1] starts, size_t[::1] index, double[::1] moved, size_t n) except? 0:
+    """Return how many points `call_moved` is given, whose variable has n entries."""
+    if index is None:
+        if starts is not None or n == 0 or moved.shape[0] % n:
+            raise IndexError
+        return moved.shape[0]//n
+    return index.shape[0] if starts is None else starts.shape[0] - 1
+
+
+def call_moved(f, tuple args, layout, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index,
                double[::1] moved not None):
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
-    starts[k + 1], or m = k if `starts` is None. f gets a copy that it may keep or change; or, unless `build` is None, what
-    `build` makes of the copy. Where f raises that it is not defined there, the result is `OUTSIDE`.
+    starts[k + 1], or m = k if `starts` is None. If `index` is None, it is row k of `moved` in all entries. f gets a copy
+    that it may keep or change; or, unless `layout` is None, what `views` shows of the copy. Where f raises that it is not
+    defined there, the result is `OUTSIDE`.
     """
-    cdef bint each_one = starts is None
-    cdef size_t n_points = index.shape[0] if each_one else starts.shape[0] - 1, k, m
+    cdef bint each_one = starts is None, is_whole = index is None
+    cdef size_t n = cnp.PyArray_SIZE(base), k, m
+    cdef size_t n_points = _count_points(starts, index, moved, n)
     cdef bint is_double = cnp.PyArray_TYPE(base) == cnp.NPY_FLOAT64
     cdef size_t n_bytes = cnp.PyArray_NBYTES(base)
     cdef cnp.ndarray x = None
     cdef char *data
     cdef list results = []
     for k in range(n_points):
-        if build is not None or x is None or not _is_as_made(x, base):
+        if layout is not None or x is None or not _is_as_made(x, base):
             x = _copy(base)
-        else:
+        elif not is_whole:
             memcpy(cnp.PyArray_BYTES(x), cnp.PyArray_BYTES(base), n_bytes)
         data = cnp.PyArray_BYTES(x)
-        for m in range(k if each_one else starts[k], k + 1 if each_one else starts[k + 1]):
-            if is_double:
-                (<double *>data)[index[m]] = moved[m]
-            else:
-                (<float *>data)[index[m]] = <float>moved[m]
-        argument = x if build is None else build(x)
+        if is_whole and is_double:
+            memcpy(data, &moved[k*n], n_bytes)
+        elif is_whole:
+            for m in range(n):
+                (<float *>data)[m] = <float>moved[k*n + m]
+        else:
+            for m in range(k if each_one else starts[k], k + 1 if each_one else starts[k + 1]):
+                if is_double:
+                    (<double *>data)[index[m]] = moved[m]
+                else:
+                    (<float *>data)[index[m]] = <float>moved[m]
+        argument = x if layout is None else _seen(layout, x)
         try:
             results.append(f(argument, *args) if args else f(argument))
         except (ArithmeticError, ValueError) as error:
@@ -174,16 +159,29 @@ def call_moved(f, tuple args, build, cnp.ndarray base not None, size_t[::1] star
     return results
 
 
+def call_watched(f, tuple args not None, layout, cnp.ndarray flat not None):
+    """Call f with what `views` shows of a copy; return its result, its argument, and whether the copy is as it was."""
+    cdef cnp.ndarray given = _copy(flat)
+    argument = _seen(layout, given)
+    result = f(argument, *args)
+    return result, argument, same_bytes(given, flat)
+
+
 def floats(list results not None):
-    """Return Python and NumPy float64 numbers as an array of doubles, or None if something else is among them."""
+    """Return Python and NumPy float64 numbers as an array of doubles, or None if something else is among them.
+
+    `OUTSIDE` alone does not say what f returns: None.
+    """
     cdef Py_ssize_t n = len(results), i
+    cdef bint is_outside = True
     array = np.empty(n)
-    cdef double[::1] out = array
+    cdef double *out = <double *>cnp.PyArray_DATA(array)
     for i in range(n):
         if not PyFloat_Check(results[i]):
             return None
+        is_outside = is_outside and results[i] is OUTSIDE
         out[i] = PyFloat_AS_DOUBLE(results[i])
-    return array
+    return None if is_outside else array
 
 
 def same_bytes(cnp.ndarray a not None, cnp.ndarray b not None):
@@ -219,28 +217,28 @@ cdef class Native:
             self.function = <fl_function *><uintptr_t>function
         self.owner = owner
 
-    def call_moved(self, double[::1] base not None, size_t[::1] starts, size_t[::1] index not None,
+    def call_moved(self, double[::1] base not None, size_t[::1] starts, size_t[::1] index,
                    double[::1] moved not None):
         """Return the values at the points of `call_moved`, without the GIL; Ctrl-C is seen every so many points."""
-        cdef bint each_one = starts is None
-        cdef size_t n = base.shape[0], n_points = index.shape[0] if each_one else starts.shape[0] - 1, first = 0, some
-        cdef size_t skipped = 0
+        cdef size_t n = base.shape[0], n_points = _count_points(starts, index, moved, n), first = 0, some
         scratch, values = np.array(base), np.empty(n_points)
         cdef double[::1] x = scratch, out = values
         cdef double *at = &x[0] if n else NULL
-        cdef const size_t *entries = &index[0] if index.shape[0] else NULL
-        cdef const double *numbers = &moved[0] if index.shape[0] else NULL
+        cdef const size_t *entries = NULL if index is None else &index[0] if index.shape[0] else &n  # NULL: points in full
+        cdef const double *numbers = &moved[0] if moved.shape[0] else NULL
         while first < n_points:
             some = min(n_points - first, <size_t>4096)
             with nogil:
-                fl_evaluate(self.function, self.context, n, at, some, NULL if each_one else &starts[first],
-                            entries + skipped, numbers + skipped, &base[0] if n else NULL, &out[first])
+                fl_evaluate(self.function, self.context, n, at, some, NULL if starts is None else &starts[first],
+                            entries, numbers, &base[0] if n else NULL, &out[first])
             PyErr_CheckSignals()
             first += some
-            if each_one:
-                skipped = first
+            if index is None:
+                numbers += n*some
+            elif starts is None:
+                entries += some
+                numbers += some
         return values
-
 
     def differentiate(self, double[::1] x not None, size_t[::1] index not None, double[::1] steps not None,
                       size_t order, double[::1] nodes not None, double[::1] weights not None, double origin):
