@@ -5,6 +5,7 @@ import ast
 import builtins
 import copy
 import pickle
+import re
 from fractions import Fraction
 
 import hypothesis
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from fallline import calculus
 from fallline.calculus.expression import Expr, Number, postorder
 from message_rows import Row, check_ids, check_row, without_a_row
-from test_messages import SOURCE
+from message_rows import message as provoked
+from test_messages import SOURCE, pattern_of
 
 X = calculus.symbols("x")
 
@@ -178,6 +180,8 @@ def test_values():
     grid = expr(x=np.arange(3.0)[:, None], y=np.arange(2.0))
     assert grid.tolist() == [[0, 0], [0, 1], [0, 4]]
     assert np.isnan(calculus.parse("log(x)")(x=-1))
+    assert calculus.parse("x**2")(x=[Fraction(1, 2), 3]).tolist() == [0.25, 9]
+    assert calculus.parse("x + 1")(x=np.array([10**20, True], dtype=object)).tolist() == [1e20, 2]
     assert expr.substitute(x=3)(y=2) == 18
     assert expr.substitute(x=calculus.parse("a + b")).variables == ("a", "b", "y")
 
@@ -230,10 +234,10 @@ def test_exchange_with_sympy():
 # ---- messages
 
 
-def parsed(id, text, message, place, variables=None):
-    """Add a row for parse; the caret stands below column `place`."""
+def parsed(id, text, message, place, variables=None, line=0):
+    """Add a row for parse; the caret stands below column `place` of a line of the text."""
     ROWS.append(Row(id, lambda: calculus.parse(text, variables), calculus.ParseError, f"text: {message}"))
-    CARETS[id] = (text, place)
+    CARETS[id] = (text.split("\n")[line], place)
 
 
 ROWS, CARETS = [], {}
@@ -298,6 +302,22 @@ parsed("zero", "x/0", "must not divide by a constant 0; got /0. Divide by someth
 parsed("zero-made", "x/(2 - 2)", "must not divide by a constant 0; got /(2 - 2). Divide by something else.", 1)
 parsed("large", "1e999999", "must hold numbers in the range of float64; got 1e999999. Scale the variables.", 0)
 parsed("superscript", "²", HERE.format("'²'"), 0)
+parsed("sign-only", "x*-", HERE.format("the end of the text"), 3)
+parsed("blanks-after", "x +   ", HERE.format("the end of the text"), 3)
+parsed("operator-inside", "sin(x + )", HERE.format("')'"), 8)
+parsed("bar", "x + |y", "must close every bracket; got an open '|'. Add '|'.", 4)
+parsed("square", "[x]", "must not have subscripts; got '['. Use names such as x0, x1, and ( for brackets.", 0)
+parsed("digits", "1" * 401, f"must hold numbers in the range of float64; got {'1' * 20}. Scale the variables.", 0)
+parsed("second-line", "x +\n  y * / 2", HERE.format("'/'"), 6, line=1)
+parsed("first-line", "x * / 2 +\ny", HERE.format("'/'"), 4)
+parsed("windows", "x +\r\n*", HERE.format("'*'"), 0, line=1)
+parsed("wide", "größe + zahl", "must contain known variables only; got 'zahl'. Known variables: größe.", 8, "größe")
+
+
+def test_the_caret_stands_below_a_mistake_after_tabs():
+    with pytest.raises(calculus.ParseError) as caught:
+        calculus.parse("x\t+\t* y")
+    assert str(caught.value).splitlines()[1:] == ["    x\t+\t* y", "     \t \t^"]
 
 
 def message(id, call, kind, text):
@@ -365,6 +385,25 @@ message(
     lambda: calculus.parse("2")(y=2),
     TypeError,
     "expression: must be given values for its variables (it has none) only; got y too. ...",
+)
+REAL = "expression: must be given real numbers in the range of float64; got {} for x. Pass floats."
+for name, value, got in [
+    ("complex", 1j, "complex128"), ("complex-array", np.array([1, 2j]), "complex128"),
+    ("complex64", np.complex64(1), "complex64"), ("no-number", None, "NoneType"), ("digits-as-text", "1", "<U1"),
+    ("nones", [1, None], "list"), ("large-value", 10**400, "int"), ("dates", np.datetime64("2020"), "datetime64[Y]"),
+]:  # fmt: skip
+    message(f"real-{name}", lambda value=value: (X * 2)(x=value), TypeError, REAL.format(got))
+message(
+    "real-substitute",
+    lambda: X.substitute(x=1j),
+    TypeError,
+    "x: must be an expression, an int, a float or a Fraction; got complex. Convert it, or parse it.",
+)
+message(
+    "real-at",
+    lambda: explain("x**2", at={"x": 1j}),
+    TypeError,
+    "at['x']: must be an expression, an int, a float or a Fraction; got complex. Convert it, or parse it.",
 )
 message(
     "divide",
@@ -495,7 +534,13 @@ message(
     ValueError,
     "lines: must hold at least one expression; got []. Write for instance 2*x.",
 )
-message("lines-syntax", lambda: check_steps("x", "x", ["2*"]), calculus.ParseError, "text: must have a number, ...")
+message(
+    "lines-syntax",
+    lambda: check_steps("x", "x", ["2*"]),
+    calculus.ParseError,
+    f"text: {HERE.format('the end of the text')}",
+)
+CARETS["lines-syntax"] = ("2*", 2)
 message(
     "to-sympy", lambda: calculus.to_sympy("x"), TypeError, "expr: must be an expression; got str. Parse text first."
 )
@@ -560,15 +605,13 @@ def test_message(row):
     check_row(row, lambda: str(X))
 
 
-@pytest.mark.parametrize("id", CARETS)
-def test_the_caret_stands_below_the_mistake(id):
-    text, place = CARETS[id]
+@pytest.mark.parametrize("row", [row for row in ROWS if row.kind is calculus.ParseError], ids=lambda row: row.id)
+def test_the_caret_stands_below_the_mistake(row):
+    line, place = CARETS[row.id]
     with pytest.raises(calculus.ParseError) as caught:
-        next(row for row in ROWS if row.id == id).call()
-    lines = str(caught.value).splitlines()
-    if text.strip():
-        assert lines[1] == "    " + text
-        assert lines[2] == " " * (4 + place) + "^"
+        row.call()
+    assert str(caught.value).split("\n")[1:] == ["    " + line, " " * (4 + place) + "^"]
+    assert caught.value.text[caught.value.position :].partition("\n")[0] == line[place:]
 
 
 def test_ids_are_distinct():
@@ -586,12 +629,23 @@ def test_every_message_in_the_sources_has_a_row():
     assert found >= 30
 
 
+def failures():
+    """Yield the line of each `fail` of the reader, and the pattern of its whole sentence."""
+    tree = ast.parse((SOURCE / "calculus" / "parsing.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    for call in calls:
+        if call.func.attr == "fail":
+            must, got, cure = map(pattern_of, call.args[1:])
+            yield call.lineno, f"text: {must}; got {got}\\. {cure}"
+        elif call.func.attr == "fail_for_operand":
+            must, _, cure = HERE.partition("{}")
+            yield call.lineno, f"text: {re.escape(must)}{pattern_of(call.args[1])}{re.escape(cure)}"
+
+
 @pytest.mark.skipif(not SOURCE.exists(), reason="needs the sources")
 def test_every_failure_of_the_reader_has_a_row():
-    """The reader raises at one place, `fail`, whose calls are looked at here."""
-    tree = ast.parse((SOURCE / "calculus" / "parsing.py").read_text())
-    fails = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "fail"]
-    needed = {ast.unparse(n.args[1]) for n in fails if isinstance(n.args[1], ast.Constant)}
-    messages = " ".join(row.text for row in ROWS)
-    assert len(fails) >= 15
-    assert [must for must in needed if must.strip("'\"") not in messages] == []
+    """The reader raises at one place, `fail`, whose calls are looked at here: all that each of them says is in a row."""
+    found = list(failures())
+    said = [provoked(row).partition("\n")[0] for row in ROWS if row.kind is calculus.ParseError]
+    assert len(found) >= 20
+    assert [(line, pattern) for line, pattern in found if not any(re.fullmatch(pattern, one) for one in said)] == []

@@ -133,7 +133,7 @@ class Expr:
         Raises
         ------
         TypeError
-            If a variable has no value, or a value no variable.
+            If a variable has no value, or a value no variable, or one that is no real number.
         """
         names = self.variables
         if missing := [name for name in names if name not in values]:
@@ -146,7 +146,7 @@ class Expr:
                 f"expression: must be given values for its variables {', '.join(names) or '(it has none)'} only; got "
                 f"{', '.join(unknown)} too. Leave out what the expression does not contain."
             )
-        arrays = {name: np.asarray(value, dtype=np.float64)[()] for name, value in values.items()}
+        arrays = {name: _real(name, value) for name, value in values.items()}
         with np.errstate(all="ignore"):
             return fold(self, lambda node, args: compute(node, args, arrays))
 
@@ -664,6 +664,20 @@ def compute(node: Expr, args: list[Any], values: Mapping[str, Any]) -> Any:
         )
     function = OPERATORS.get(node.op) or FUNCTIONS[node.op].compute
     return function(*args)
+
+
+def _real(name: str, value: Any) -> Any:
+    """Return a value as float64; NumPy would drop an imaginary part, and take None for NaN and "1" for a number."""
+    array = np.asarray(value)
+    try:
+        if array.dtype.kind == "O":  # fractions, and integers of any size
+            array = np.array([float(entry) for entry in array.flat]).reshape(array.shape)
+        return array.astype(np.float64, casting="unsafe" if array.dtype.kind in "biufV" else "no")[()]
+    except (TypeError, ValueError, OverflowError):
+        got = type(value).__name__ if array.dtype == object else array.dtype
+        raise TypeError(
+            f"expression: must be given real numbers in the range of float64; got {got} for {name}. Pass floats."
+        ) from None
 
 
 def _write(expr: Expr, notation: str) -> str:

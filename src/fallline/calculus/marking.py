@@ -76,8 +76,11 @@ class Marking:
         return next((i for i, mark in enumerate(self.marks) if not mark.right), None)
 
     def __str__(self) -> str:
-        width = max(len(mark.text) for mark in self.marks)
-        lines = [f"{'✓' if m.right else '✗'} {m.text:{width}}   {m.comment}".rstrip() for m in self.marks]
+        lines = []
+        for mark in self.marks:
+            lines.append(f"{'✓' if mark.right else '✗'} {mark.text}")
+            if mark.comment:  # below: beside a long line it would stand out of sight
+                lines.append(f"    {mark.comment}")
         if self.passed:
             return "\n".join([*lines, "All lines are right."])
         if self.first_wrong is None:
@@ -133,7 +136,8 @@ def check_steps(expr: Any, var: str, lines: str | Sequence[str], *, rng: Any = 0
     >>> from fallline import calculus
     >>> print(calculus.check_steps("sin(x**2)", "x", ["cos(x**2) * d/dx x**2", "cos(x**2) * x"]))
     ✓ cos(x**2) * d/dx x**2
-    ✗ cos(x**2) * x           d/dx [x²]: power rule: the factor 2 was lost
+    ✗ cos(x**2) * x
+        d/dx [x²]: power rule: the factor 2 was lost
     The derivative is 2x·cos(x²).
     """
     function, names = as_function(expr)

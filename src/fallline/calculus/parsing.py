@@ -53,13 +53,10 @@ class ParseError(ValueError):
 
     def __init__(self, text: str, position: int, must: str, got: str, cure: str) -> None:
         self.text, self.position = text, position
-        line = text[:position].count("\n")
-        start = position - len(text[:position].rpartition("\n")[2])
-        super().__init__(
-            f"text: {must}; got {got}. {cure}\n    {text.splitlines()[line] if text else ''}\n    "
-            + " " * (position - start)
-            + "^"
-        )
+        before = text[:position].rpartition("\n")[2]
+        line = before + text[position:].partition("\n")[0]
+        below = re.sub(r"[^\t]", " ", before)  # tabs stay, so that the caret stands where they lead to
+        super().__init__(f"text: {must}; got {got}. {cure}\n    {line}\n    {below}^")
 
 
 class _Token(NamedTuple):
