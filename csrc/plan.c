@@ -616,18 +616,24 @@ void fl_scatter_rows(double *array, const double *rows, size_t n, const int32_t 
             array[(size_t)index[i]*width + k] = rows[i*width + k];
 }
 
-static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, double *rows, const double *gradient)
+/* Of a tensor of contiguous doubles, or of copies of a part of it. */
+static void step_doubles(const fl_pass *pass, size_t tensor, void *param, const void *gradient, void *const *states, size_t n)
 {
     const fl_plan *plan = pass->plan;
-    const fl_tensor *t = plan->tensors;
-    const size_t n_states = fl_rules[plan->rule].info.n_states;
-    const fl_dress dress = dress_of(pass, t);
+    const fl_dress dress = dress_of(pass, &plan->tensors[tensor]);
+    pass->kernels->step[plan->rule][FL_DOUBLE](param, gradient, states, constants_of(plan, tensor),
+                                               is_bare(&dress) ? NULL : &dress, NULL, n);
+}
+
+static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, double *rows, const double *gradient)
+{
+    const fl_tensor *t = pass->plan->tensors;
+    const size_t n_states = fl_rules[pass->plan->rule].info.n_states;
     double states[FL_MAX_STATES][FL_BLOCK];
     void *const to_states[FL_MAX_STATES] = {states[0], states[1], states[2], states[3]};
     for (size_t k = 0; k < n_states; k++)
         fl_gather_rows(states[k], t->state[k], n, index, width);
-    pass->kernels->step[plan->rule][FL_DOUBLE](rows, gradient, to_states, constants_of(plan, 0), is_bare(&dress) ? NULL : &dress,
-                                               NULL, n*width);
+    step_doubles(pass, 0, rows, gradient, to_states, n*width);
     for (size_t k = 0; k < n_states; k++)
         fl_scatter_rows(t->state[k], states[k], n, index, width);
 }
@@ -640,6 +646,6 @@ void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const
     prepare(plan);
     for (size_t done = 0; done < n; done += at_once)
         step_rows(&pass, smaller(n - done, at_once), index + done, width, rows + done*width, gradient + done*width);
-    for (size_t i = plan->n_spans; i > 0 && plan->spans[i - 1].tensor > 0; i--)
-        step_span(&pass, &plan->spans[i - 1]);
+    for (size_t i = 1; i < plan->n_tensors; i++)
+        step_doubles(&pass, i, plan->tensors[i].param, plan->tensors[i].grad, plan->tensors[i].state, plan->tensors[i].size);
 }
