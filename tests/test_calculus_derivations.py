@@ -129,6 +129,33 @@ def test_functions_of_python():
     assert calculus.explain(lambda x, y: x * y).gradient == (calculus.parse("y"), calculus.parse("x"))
 
 
+def test_plain_text_is_ascii():
+    assert calculus.explain("x**2*y + 1/x", at={"x": -1}).text("text").splitlines() == [
+        "f(x, y) = x**2*y + 1/x",
+        "",
+        "d/dx f = d/dx [x**2*y + 1/x]",
+        "       = d/dx [x**2*y] + d/dx [1/x]",
+        "       = y*(d/dx [x**2]) + d/dx [1/x]",
+        "       = y*(d/dx [x**2]) + (d/dx [1]*x - 1*(d/dx [x]))/x**2",
+        "       = y*(2*x**1) + (0*x - 1*1)/x**2",
+        "       = 2*x*y - 1/x**2",
+        "for x != 0",
+        "at x = -1: 2*(-1)*y - 1/(-1)**2 = -2*y - 1",
+        "",
+        "d/dy f = d/dy [x**2*y + 1/x]",
+        "       = d/dy [x**2*y] + d/dy [1/x]",
+        "       = x**2*(d/dy [y]) + d/dy [1/x]",
+        "       = x**2*1 + 0",
+        "       = x**2",
+        "at x = -1: (-1)**2 = 1",
+        "",
+        "grad f = [ 2*x*y - 1/x**2 ]",
+        "         [ x**2           ]",
+    ]
+    shown = calculus.explain("x*sqrt(x**-2)", "x", style="every-rule", at={"x": -3}, maxsteps=3).text("text")
+    assert shown.isascii()
+
+
 def test_latex_is_balanced():
     for text, _ in LECTURE:
         latex = calculus.explain(text).text("latex")

@@ -176,6 +176,7 @@ def test_every_step_and_every_line_is_an_equality(text):
         assert not any(isinstance(node, Derivative) for node in postorder(derivation.result))
         for notation in ("unicode", "text", "latex"):
             assert derivation.text(notation)
+        assert derivation.text("text").isascii()
 
 
 @sample

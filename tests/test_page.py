@@ -242,6 +242,32 @@ def test_everything_to_press_or_choose_has_a_name(page):
     assert all(page.execute_script(script))
 
 
+def test_a_race_of_epochs_says_so(browser, tmp_path):
+    browser.get(write_page(race() | {"xlabel": "epoch"}, tmp_path / "race.html").as_uri())
+    assert "Epochs to target" in browser.find_element("css selector", "thead").text
+    assert by_id(browser, "curves").get_attribute("aria-label") == "Loss of each optimizer against epochs"
+    assert by_id(browser, "time-label").get_attribute("textContent") == "Epoch"
+
+
+def test_a_narrow_window_cuts_off_no_text(page):
+    """The table may be scrolled sideways, with the names of the optimizers in sight; all else is broken into lines."""
+    metrics = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    script = """
+        const [table] = document.getElementsByClassName("table");
+        table.scrollLeft = table.scrollWidth;
+        const width = document.documentElement.clientWidth;
+        const seen = node => [node.getBoundingClientRect().left >= 0, node.getBoundingClientRect().right <= width];
+        document.getElementById("caption").textContent = "The caption is as long as this. ".repeat(5);
+        return [document.documentElement.scrollWidth, ...seen(document.getElementById("caption")),
+                ...seen(document.querySelector("tbody th"))];
+    """
+    try:
+        assert page.execute_script(script) == [400, True, True, True, True]
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_without_a_surface_there_are_the_losses(browser, tmp_path):
     data = race() | {"surface": None}
     for method in data["methods"]:

@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ import pytest
 
 import fallline as fl
 from fallline import problems
+from fallline.cli import main
 from fallline.page import write_page
-from fallline.race import race, race_digits
+from fallline.race import Race, race, race_digits
 
 COMMAND = Path(sys.executable).with_name("fallline")
 if not COMMAND.exists():
@@ -47,6 +50,9 @@ def wrong(x):
 def noisy(x):
     return float(np.random.normal())
 
+def broken(x):
+    return {}["key"]
+
 def tree(p):
     return float((p["w"]**2).sum() + p["b"])
 
@@ -58,6 +64,13 @@ def dtree(p):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "model.py").write_text(MODULE)
+    (tmp_path / "unfinished.py").write_text("def f(x:\n")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(5)\n")
+    (tmp_path / "needs.py").write_text("import no_such_module\n")
+    (tmp_path / "text.npz").write_text("no file of NumPy's")
+    (tmp_path / "empty.npy").write_text("")
+    (tmp_path / "folder.npz").mkdir()
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
     return tmp_path
 
 
@@ -122,11 +135,74 @@ def test_check(folder):
             "df: must name a function that can be imported; got 'model:none' (module",
         ),
         (["model:f", "model:df", "--at", "1;2"], "at: must be numbers between commas; got '1;2'. Write for instance"),
-        (["model:f", "model:df", "--at", "no.npz"], "No such file"),
+        (
+            ["..:f", "model:df", "--at", "1"],
+            "f: must be written module:function; got '..:f'. For instance model:loss.",
+        ),
+        (
+            ["needs:f", "model:df", "--at", "1"],
+            (
+                "f: must name a function that can be imported; got 'needs:f' (No module named "
+                "'no_such_module'). Check the names, and the folder."
+            ),
+        ),
+        (
+            ["model:f", "unfinished:df", "--at", "1"],
+            (
+                "df: must be in a module that can be imported; got 'unfinished:df', which raised SyntaxError: "
+                "'(' was never closed (unfinished.py, line 1). Repair the module."
+            ),
+        ),
+        (
+            ["leaves:f", "model:df", "--at", "1"],
+            (
+                "f: must be in a module that can be imported; got 'leaves:f', which raised SystemExit: 5. "
+                "Repair the module."
+            ),
+        ),
+        (
+            ["model:broken", "model:df", "--at", "1"],
+            (
+                "check: broken must return at the point and near it; got KeyError: 'key' (model.py, line 17). "
+                "Repair it, or choose another point."
+            ),
+        ),
+        (
+            ["model:f", "model:broken", "--at", "1"],
+            (
+                "check: broken must return at the point and near it; got KeyError: 'key' (model.py, line 17). "
+                "Repair it, or choose another point."
+            ),
+        ),
+        *(
+            (
+                ["model:f", "model:df", "--at", name],
+                (
+                    f"at: must be a file of numbers that numpy.save or savez wrote; got '{name}' ({reason}). Write "
+                    "it anew, or check the path."
+                ),
+            )
+            for name, reason in [
+                ("no.npz", "No such file or directory"),
+                ("folder.npz", "Is a directory"),
+                ("text.npz", "which is none, or holds objects"),
+                ("empty.npy", "which is none, or holds objects"),
+                ("objects.npz", "which is none, or holds objects"),
+            ]
+        ),
     ],
 )
 def test_what_check_refuses(folder, arguments, message):
-    assert message in run("check", *arguments, code=1, cwd=folder).stderr
+    done = run("check", *arguments, "--json", code=1, cwd=folder)
+    assert message in done.stderr
+    assert message in json.loads(done.stdout)["error"]
+
+
+def test_a_block_without_a_name_is_called_x(folder):
+    (folder / "flat.py").write_text("def f(x):\n    return 1.0\n")
+    cause = "f does not change at all when x does, and g there is not 0: f casts it to integers, or ignores it."
+    shown = run("check", "flat:f", "model:df", "--at", "1,2", code=1, cwd=folder, env={**os.environ, "COLUMNS": "200"})
+    assert cause in " ".join(shown.stdout.split())
 
 
 # ---- minimize
@@ -155,6 +231,11 @@ def test_minimize(tmp_path):
     ("arguments", "message"),
     [
         (["rosenbrok"], "name: must be a known problem; got 'rosenbrok'. Did you mean 'rosenbrock'?"),
+        (["3", "--start", "1"], "function: must have a variable; got '3'. Write for instance \"(x - 3)**2\"."),
+        (
+            ["booth", "--lr", "0.1", "--plot", "a.xyz"],
+            "plot: must be a file of a format that matplotlib writes; got 'a.xyz'. End it with .png, .svg or .pdf.",
+        ),
         (["x**2 + y"], "start: must have a number for each of x, y; got none. Write for instance --start 1,1."),
         (["x**2", "--start", "1,2"], "start: must have a number for each of x; got 2. Write for instance --start 1."),
         (
@@ -179,6 +260,94 @@ def test_what_minimize_refuses(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["minimize", "booth", "--lr", "x"], "argument --lr: must be a number; got 'x'. Write for instance 0.01"),
+        (
+            ["race", "booth", "--steps", "1.5"],
+            "argument --steps: must be a whole number; got '1.5'. Write for instance",
+        ),
+    ],
+)
+def test_numbers_that_are_none(arguments, message):
+    assert message in run(*arguments, code=2).stderr
+
+
+def test_a_picture_without_an_ending_is_a_png_where_it_is_said(tmp_path):
+    data = answer("minimize", "booth", "--lr", "0.1", "--plot", "way", cwd=tmp_path)
+    assert (tmp_path / data["plot"]).read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["way"]
+
+
+# ---- Ctrl-C
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
+def test_ctrl_c_keeps_the_best_point_of_a_descent():
+    command = [COMMAND, "minimize", "rosenbrock", "--lr", "1e-9", "--gtol", "0", "--maxiter", "9000000000", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        status = Path(f"/proc/{process.pid}/status")
+        deadline = time.monotonic() + 60
+        if status.exists():  # until it has a way to catch SIGINT, 2, and has begun
+            while not caught(status.read_text()) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    data = json.loads(output)
+    assert (data["success"], data["message"]) == (False, "Interrupted.")
+    assert data["nit"] > 0
+    assert 0 < data["fun"] < 24.2
+
+
+def caught(status):
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return int(mask.split()[1], 16) >> (signal.SIGINT - 1) & 1
+
+
+@pytest.mark.parametrize("raced", [["booth", "--steps", "9"], ["digits", "--epochs", "1"]])
+def test_ctrl_c_keeps_the_optimizers_that_are_done(raced, monkeypatch, capsys, tmp_path):
+    module = sys.modules[Race.__module__]
+    for name in ("_run", "_train"):
+        real = getattr(module, name)
+
+        def run_or_press(*arguments, real=real):
+            if any(isinstance(argument, str) and argument == "adam" for argument in arguments):
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(module, name, run_or_press)
+    command = ["race", *raced, "--lr", "0.1,0.2", "--html", str(tmp_path / "race.html")]
+    assert main([*command, "--methods", "sgd,momentum,adam,lion", "--json"]) == 130
+    data = json.loads(capsys.readouterr().out)
+    assert data["interrupted"] is True
+    assert sorted(row["optimizer"] for row in data["ranking"]) == ["momentum", "sgd"]
+    assert (tmp_path / "race.html").exists()
+    assert main([*command, "--methods", "sgd,adam"]) == 130
+    assert "interrupted after 1 of 2 optimizers" in capsys.readouterr().out
+    assert main([*command, "--methods", "adam,sgd", "--json"]) == 130
+    assert json.loads(capsys.readouterr().out) == {"error": "interrupted"}
+
+
+def test_ctrl_c_in_a_training_ends_the_race(monkeypatch):
+    """`train` keeps what it has and returns; the trainings that would follow must not begin."""
+    module, trained = sys.modules[Race.__module__], []
+
+    def pressed(params, *arguments):
+        trained.append(arguments)
+        if len(trained) > 4:
+            raise KeyboardInterrupt
+        return real(params, *arguments)
+
+    real = module.loss_and_grad
+    monkeypatch.setattr(module, "loss_and_grad", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        race_digits(methods=["sgd", "adam"], rates=[0.1, 0.2], epochs=1)
+    assert len(trained) == 5
+
+
 # ---- race
 
 
@@ -201,7 +370,8 @@ def test_race(tmp_path):
     ("arguments", "message"),
     [
         (["beal"], "Did you mean 'beale'?"),
-        (["beale", "--methods", "adm"], "race(method): must be one of"),
+        (["beale", "--methods", "adm"], "race(method): must be one of sgd,"),
+        (["beale", "--methods", "hiker"], "schedulefreeadamw; got 'hiker'. See fallline.optimizers()."),
         (
             ["beale", "--lr", "x"],
             "lr: must be \"auto\" or numbers > 0 between commas; got 'x'. Write for instance 0.01,0.1.",
@@ -279,6 +449,8 @@ def test_bench():
     assert adam["times_copying"] == pytest.approx(adam["seconds"] * data["bytes_per_second"] / (28 * 3000))
     assert "GB/s" in run("bench", "--size", "3000").stdout
     assert "size: must be positive; got 0. Pass the number of elements." in run("bench", "--size", "0", code=1).stderr
+    message = f"size: must leave room for the array and its states in memory; got {10**15}. Pass fewer elements."
+    assert message in run("bench", "--size", 10**15, code=1).stderr
 
 
 # ---- schedules, and what holds for all
@@ -294,6 +466,20 @@ def test_schedules(tmp_path):
 @pytest.mark.parametrize("command", ["explain", "check", "minimize", "race", "bench", "schedules"])
 def test_help_has_examples(command):
     assert "examples:\n  fallline " + command in run(command, "--help").stdout
+
+
+def test_a_terminal_without_mathematical_signs():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = run("explain", "x**2*y", env=environment).stdout
+    assert shown.strip() == fl.calculus.explain("x**2*y").text("text")
+    assert "?" not in shown
+
+
+@pytest.mark.parametrize("command", [["minimize", "rosenbrock", "--lr", "0.01"], ["schedules"], ["optimizers"]])
+def test_a_terminal_of_40_columns(command):
+    shown = run(*command, env={**os.environ, "COLUMNS": "40", "TERM": "dumb"}).stdout
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "\033" not in shown
 
 
 def test_narrow_terminals():

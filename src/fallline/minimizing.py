@@ -238,10 +238,11 @@ def build_optimizer(owner: str, method: Any, x: Array, maximize: bool, hyperpara
     """Return the optimizer of that name over x, or raise."""
     known = optimizers()
     if method not in known:
-        near = difflib.get_close_matches(str(method).lower(), [*known, "hiker"], n=2)
+        also = [] if owner == "race" else ["hiker"]  # which has no class, and takes no gradient
+        near = difflib.get_close_matches(str(method).lower(), [*known, *also], n=2)
         cure = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See fallline.optimizers()."
-        names = ", ".join(known)
-        raise ValueError(f'{owner}(method): must be one of {names}, or "hiker"; got {method!r}. {cure}')
+        names = ", ".join(known) + ', or "hiker"' * len(also)
+        raise ValueError(f"{owner}(method): must be one of {names}; got {method!r}. {cure}")
     lr = hyperparameters.get("lr")
     if isinstance(lr, (int, float)) and not lr > 0:
         raise ValueError(f"{owner}(lr): must be > 0; got {lr!r}. Leave it out for the optimizer's default.")

@@ -99,6 +99,8 @@ class Race:
         The soonest first.
     problem : Problem or None
         None for training.
+    interrupted : bool
+        Whether Ctrl-C ended it; the entries are those of the optimizers that were done.
     """
 
     title: str
@@ -109,6 +111,7 @@ class Race:
     target: float
     entries: tuple[Entry, ...]
     problem: Problem | None = None
+    interrupted: bool = False
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the ranking, in plain numbers."""
@@ -229,19 +232,19 @@ def race(
     names = _known(methods)
     start = np.array(problem.start)
     g = compile(problem)
-    entries = []
-    for done, name in enumerate(names, 1):
+
+    def enter(name: str) -> Entry:
         runs = tuple(_run(g, start, name, lr, steps) for lr in rates or _SWEEP)
-        entries.append(Entry(name, optimizers()[name].__name__, runs, _seconds_per_step(g, start, name)))
-        if report is not None:
-            report(done, len(names))
+        return Entry(name, optimizers()[name].__name__, runs, _seconds_per_step(g, start, name))
+
+    entries, interrupted = _entries(names, enter, report)
     problem = _with_minimum(problem, entries)
     if target is None:
         target = _NEAR * max(float(g(start)) - problem.minimum, np.finfo(float).tiny)
     formula = f"f({', '.join(problem.variables)}) = {problem.formula}, from {_point(problem.start)}"
     return Race(
         problem.title, formula, "step", "Distance to the minimum in f, against steps", problem.minimum, target,
-        _ranked(entries, problem.minimum + target), problem,
+        _ranked(entries, problem.minimum + target), problem, interrupted,
     )  # fmt: skip
 
 
@@ -290,15 +293,35 @@ def race_digits(
         raise ModuleNotFoundError(
             'race: scikit-learn must be installed; got none. Run: pip install "fallline[demo]"', name="sklearn"
         ) from None
-    entries = []
-    for done, name in enumerate(names, 1):
+
+    def enter(name: str) -> Entry:
         trained = [_train(data, name, lr, epochs) for lr in rates or _SWEEP]
         seconds = min(seconds for _, seconds in trained)
-        entries.append(Entry(name, optimizers()[name].__name__, tuple(run for run, _ in trained), seconds))
-        if report is not None:
-            report(done, len(names))
+        return Entry(name, optimizers()[name].__name__, tuple(run for run, _ in trained), seconds)
+
+    entries, interrupted = _entries(names, enter, report)
     about = f"a network of {_HIDDEN} hidden units reads {len(data.X)} handwritten digits, in batches of 32"
-    return Race("digits", about, "epoch", "Training loss, against epochs", 0.0, target, _ranked(entries, target))
+    return Race(
+        "digits", about, "epoch", "Training loss, against epochs", 0.0, target, _ranked(entries, target),
+        interrupted=interrupted,
+    )  # fmt: skip
+
+
+def _entries(
+    names: Sequence[str], enter: Callable[[str], Entry], report: Callable[[int, int], None] | None
+) -> tuple[list[Entry], bool]:
+    """Let one after the other run; Ctrl-C ends it, and keeps those that are done, if there are any."""
+    entries: list[Entry] = []
+    try:
+        for name in names:
+            entries.append(enter(name))
+            if report is not None:
+                report(len(entries), len(names))
+    except KeyboardInterrupt:
+        if not entries:
+            raise
+        return entries, True
+    return entries, False
 
 
 def _train(data: Data, method: str, lr: float, epochs: int) -> tuple[Run, float]:
@@ -308,6 +331,8 @@ def _train(data: Data, method: str, lr: float, epochs: int) -> tuple[Run, float]
     with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is told in the ranking
         optimizer = optimizers()[method](params, lr=lr, nonfinite="ignore")
         history = train(loss_and_grad, params, (data.X, data.y), optimizer=optimizer, epochs=epochs, rng=0)
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt  # the others shall not run either
     values = np.append(first, np.asarray(history.epoch_loss, dtype=np.float64))
     diverged = history.stopped == "non-finite loss" or not values[-1] <= first
     return Run(lr, values, None, diverged, None), history.seconds / max(1, history.epochs)

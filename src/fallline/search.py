@@ -87,7 +87,7 @@ class Search:
             self.entries[leaf.name] = self._measure(leaf, part)
             self._describe(leaf)
             if part.constant:
-                text = f"f does not change at all when {leaf.name} does, and g there is not 0"
+                text = f"f does not change at all when {self.space.label(leaf)} does, and g there is not 0"
                 self.unmoved.append(cause(42, f"{text}: f casts it to integers, or ignores it.", leaf.name))
         if not self.found.blocks:  # at kinks, directions may be right where entries are not
             return self._look_at([choose_entries(leaf, self.rng) for leaf in self.space.leaves])

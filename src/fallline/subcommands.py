@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
-import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +16,13 @@ import numpy as np
 
 from fallline import calculus, problems, schedules
 from fallline.answer import Answer, table, wrap
+from fallline.brought import bring_function, bring_point, numbers, speaking_for
 from fallline.calculus.compiled import compile
 from fallline.calculus.derivation import Derivation, Explanation
 from fallline.check import check_gradient
 from fallline.machine import measure_steps
 from fallline.minimizing import minimize
+from fallline.optim import optimizers
 from fallline.page import write_page
 from fallline.problems import Problem
 from fallline.race import Race, race, race_digits, rates_of
@@ -38,6 +39,20 @@ class Subcommand:
     epilog: str
     arguments: Callable[[Any], None]
     run: Callable[[argparse.Namespace], Answer]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}. Write for instance 0.01") from None
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}. Write for instance 100") from None
 
 
 # ---- explain
@@ -59,7 +74,17 @@ def _explain(arguments: argparse.Namespace) -> Answer:
         "expression": found.expr.text,
         "derivatives": {name: _derivation(one) for name, one in partials.items()},
     }
-    return Answer(data, found.text("latex" if arguments.latex else "unicode"))
+    text = found.text("latex" if arguments.latex else "unicode")
+    return Answer(data, text if _can_show(text) else found.text("text"))
+
+
+def _can_show(text: str) -> bool:
+    """Tell whether the output has all characters of a text; it would show question marks for signs and exponents."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _derivation(derivation: Derivation) -> dict[str, Any]:
@@ -88,47 +113,16 @@ def _check_arguments(parser: Any) -> None:
     parser.add_argument("df", metavar="module:df", help="its gradient, to be checked")
     parser.add_argument("--at", required=True, metavar="1,2|FILE", help="the point: numbers, or a .npz or .npy file")
     parser.add_argument("--mode", choices=["auto", "directions", "full"], default="auto", help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of the random directions (default: %(default)s)")
+    parser.add_argument("--seed", type=_integer, default=0, help="of the random directions (default: %(default)s)")
 
 
 def _check(arguments: argparse.Namespace) -> Answer:
-    f, df = _function("f", arguments.f), _function("df", arguments.df)
-    report = check_gradient(f, df, _point(arguments.at), mode=arguments.mode, rng=arguments.seed)
+    f, df = bring_function("f", arguments.f), bring_function("df", arguments.df)
+    point = bring_point(arguments.at)
+    with speaking_for(arguments.f, arguments.df):
+        report = check_gradient(f, df, point, mode=arguments.mode, rng=arguments.seed)
     code = {"pass": 0, "fail": 1, "inconclusive": 3}[report.verdict]
     return Answer(_plain(report.to_dict()), str(report), code)
-
-
-def _function(owner: str, text: str) -> Any:
-    module, colon, name = text.partition(":")
-    if not (module and colon and name):
-        raise ValueError(f"{owner}: must be written module:function; got {text!r}. For instance model:loss.")
-    folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ImportError(
-            f"{owner}: must name a function that can be imported; got {text!r} ({error}). Check the names, and the "
-            "folder."
-        ) from None
-    return found
-
-
-def _point(text: str) -> Any:
-    if Path(text).suffix in (".npz", ".npy"):
-        loaded = np.load(text, allow_pickle=False)
-        return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    return _numbers("at", text)
-
-
-def _numbers(owner: str, text: str) -> np.ndarray[Any, Any]:
-    try:
-        return np.array([float(part) for part in text.split(",")])
-    except ValueError:
-        raise ValueError(f"{owner}: must be numbers between commas; got {text!r}. Write for instance 1.5,-2.") from None
 
 
 def _plain(value: Any) -> Any:
@@ -142,15 +136,18 @@ def _plain(value: Any) -> Any:
 
 # ---- minimize
 
+_LOOK = 1000  # steps between looks at whether Ctrl-C was pressed
+_STOPPED = 5  # the status of a descent that a callback ended
+
 
 def _minimize_arguments(parser: Any) -> None:
     parser.add_argument("function", help=f"an expression, or a problem: {', '.join(problems.names())}")
     parser.add_argument("--start", metavar="1,2", help="default: that of the problem")
     parser.add_argument("--method", default="adam", help='an optimizer, or "hiker" (default: %(default)s)')
-    parser.add_argument("--lr", type=float, help="learning rate (default: that of the optimizer)")
-    parser.add_argument("--maxiter", type=int, default=10_000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--lr", type=_number, help="learning rate (default: that of the optimizer)")
+    parser.add_argument("--maxiter", type=_integer, default=10_000, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--gtol", type=float, default=1e-5, metavar="T", help="stop at this gradient (default: %(default)s)"
+        "--gtol", type=_number, default=1e-5, metavar="T", help="stop at this gradient (default: %(default)s)"
     )
     parser.add_argument("--plot", metavar="PATH", help="draw the way there (two variables; needs matplotlib)")
 
@@ -158,23 +155,48 @@ def _minimize_arguments(parser: Any) -> None:
 def _minimize(arguments: argparse.Namespace) -> Answer:
     problem = _problem(arguments.function, arguments.start)
     options = {} if arguments.lr is None else {"lr": arguments.lr}
-    result = minimize(
-        compile(problem), problem.start, method=arguments.method, maxiter=arguments.maxiter, gtol=arguments.gtol,
-        record="path" if arguments.plot else None, rng=0, **options,
-    )  # fmt: skip
+    with _stopping() as stop:
+        result = minimize(
+            compile(problem), problem.start, method=arguments.method, maxiter=arguments.maxiter, gtol=arguments.gtol,
+            record="path" if arguments.plot else None, rng=0, callback=stop, every=_LOOK, **options,
+        )  # fmt: skip
+    interrupted = result.status == _STOPPED
+    if interrupted:
+        result["message"] = "Interrupted."
     data = {name: result[name] for name in ("success", "status", "message", "nit", "nfev")}
     data |= {"x": dict(zip(problem.variables, result.x.tolist(), strict=True)), "fun": float(result.fun)}
     lines = [f"{name} = {value:.10g}" for name, value in data["x"].items()]
-    lines += [f"f = {result.fun:.10g}", f"{result.nit} steps, {result.nfev} evaluations. {result.message}"]
+    lines += [f"f = {result.fun:.10g}", wrap(f"{result.nit} steps, {result.nfev} evaluations. {result.message}")]
     if arguments.plot:
         data["plot"] = _draw_descent(problem, arguments.method, result, arguments.plot)
         lines.append(f"picture: {arguments.plot}")
-    return Answer(_plain(data), "\n".join(lines), 0 if result.success else 3)
+    return Answer(_plain(data), "\n".join(lines), 130 if interrupted else 0 if result.success else 3)
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[Any], None]]:
+    """Yield a callback that ends a descent after Ctrl-C, so that its best point is kept; a second one ends all."""
+    pressed = False
+
+    def press(*_: Any) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def stop(_: Any) -> None:
+        if pressed:
+            raise StopIteration
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _problem(text: str, start: str | None) -> Problem:
     """Return a problem by its name, or one made of an expression and a start."""
-    point = None if start is None else tuple(_numbers("start", start).tolist())
+    point = None if start is None else tuple(numbers("start", start).tolist())
     if text in problems.names():
         known = problems.get(text)
         if point is not None and len(point) != known.dimensions:
@@ -184,6 +206,8 @@ def _problem(text: str, start: str | None) -> Problem:
             )
         return known if point is None else replace(known, start=point)
     variables = _expression(text).variables
+    if not variables:
+        raise ValueError(f'function: must have a variable; got {text!r}. Write for instance "(x - 3)**2".')
     if point is None or len(point) != len(variables):
         raise ValueError(
             f"start: must have a number for each of {', '.join(variables)}; got "
@@ -219,17 +243,23 @@ def _figure(path: str, size: tuple[float, float]) -> Any:
 
     try:
         import matplotlib
+        from matplotlib.backend_bases import FigureCanvasBase
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             'plot: matplotlib must be installed; got none. Run: pip install "fallline[plots]"', name="matplotlib"
         ) from None
 
+    ending = Path(path).suffix[1:].lower() or "png"
+    if ending not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(
+            f"plot: must be a file of a format that matplotlib writes; got {path!r}. End it with .png, .svg or .pdf."
+        )
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure.add_subplot()
         try:
-            figure.savefig(path)
+            figure.savefig(path, format=ending)
         except OSError as error:
             raise type(error)(
                 f"plot: must be a file that can be written; got {path!r} ({error.strerror}). Choose another path."
@@ -248,9 +278,11 @@ def _race_arguments(parser: Any) -> None:
     parser.add_argument(
         "--lr", default="auto", metavar="0.01,0.1", help='learning rates, or "auto" (the default): 1e-4 to 10'
     )
-    parser.add_argument("--steps", type=int, default=500, metavar="N", help="of each descent (default: %(default)s)")
     parser.add_argument(
-        "--epochs", type=int, default=5, metavar="N", help="passes over the digits (default: %(default)s)"
+        "--steps", type=_integer, default=500, metavar="N", help="of each descent (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=_integer, default=5, metavar="N", help="passes over the digits (default: %(default)s)"
     )
     parser.add_argument("--html", metavar="PATH", help="write an interactive page: one file, which needs nothing else")
     parser.add_argument("--plot", metavar="PATH", help="draw the losses of the best (needs matplotlib)")
@@ -280,13 +312,16 @@ def _race(arguments: argparse.Namespace) -> Answer:
     )
     lines = [table(header, [_row(row) for row in rows], optional=("at the end",)), "", wrap(about)]
     data: dict[str, Any] = {"race": found.title, "about": found.about, "target": found.target, "ranking": rows}
+    data["interrupted"] = found.interrupted
+    if found.interrupted:
+        lines.append(f"interrupted after {len(rows)} of {len(methods or optimizers())} optimizers")
     if arguments.html:
         data["page"] = str(write_page(found.to_dict(), arguments.html))
         lines.append(f"page: {arguments.html}")
     if arguments.plot:
         data["plot"] = _draw_race(found, arguments.plot)
         lines.append(f"picture: {arguments.plot}")
-    return Answer(_plain(data), "\n".join(lines))
+    return Answer(_plain(data), "\n".join(lines), 130 if found.interrupted else 0)
 
 
 def _row(row: dict[str, Any]) -> list[str]:
@@ -382,15 +417,20 @@ def _schedules(arguments: argparse.Namespace) -> Answer:
 
 def _bench_arguments(parser: Any) -> None:
     parser.add_argument(
-        "--size", type=int, default=10_000_000, metavar="N", help="elements of the array (default: %(default)s)"
+        "--size", type=_integer, default=10_000_000, metavar="N", help="elements of the array (default: %(default)s)"
     )
 
 
 def _bench(arguments: argparse.Namespace) -> Answer:
     if arguments.size < 1:
         raise ValueError(f"size: must be positive; got {arguments.size}. Pass the number of elements.")
-    with _progress() as report:
-        found = measure_steps(arguments.size, report)
+    try:
+        with _progress() as report:
+            found = measure_steps(arguments.size, report)
+    except MemoryError:
+        raise ValueError(
+            f"size: must leave room for the array and its states in memory; got {arguments.size}. Pass fewer elements."
+        ) from None
     rows = [
         [
             row["optimizer"],

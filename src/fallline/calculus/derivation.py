@@ -10,7 +10,7 @@ from typing import Any
 
 from fallline.calculus.differentiation import appearance, as_function, check_variable
 from fallline.calculus.expression import Expr, as_expression
-from fallline.calculus.printing import write, write_operator
+from fallline.calculus.printing import in_ascii, write, write_operator
 from fallline.calculus.rules import RULES, Step, derive
 from fallline.calculus.simplifying import constant_value, simplify
 from fallline.calculus.unfolding import STYLES, Line, Shown, unfold
@@ -77,6 +77,7 @@ class Derivation:
             A line for each step, aligned; in LaTeX an aligned environment.
         """
         own = self._latex() if notation == "latex" else self._plain(notation)
+        own = in_ascii(own) if notation == "text" else own
         return f"{self.previous.text(notation)}\n\n{own}" if self.previous else own
 
     def verify(self, rng: Any = 0) -> int:
@@ -237,7 +238,10 @@ class Explanation:
         width = max(map(len, entries))
         lefts, rights = "⎡" + "⎢" * (len(entries) - 2) + "⎣", "⎤" + "⎥" * (len(entries) - 2) + "⎦"
         rows = [f"{left} {entry:{width}} {right}" for left, entry, right in zip(lefts, entries, rights, strict=True)]
-        return "∇f = " + "\n     ".join(rows)
+        if notation == "text":
+            rows = [in_ascii(row) for row in rows]
+        left = "grad f = " if notation == "text" else "∇f = "
+        return left + ("\n" + " " * len(left)).join(rows)
 
 
 def explain(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fallline.calculus.expression import Constant, Derivative, Expr, Number, Symbol, factors
 from fallline.calculus.functions import FUNCTIONS
 
-__all__ = ["is_letters", "write", "write_operator"]
+__all__ = ["in_ascii", "is_letters", "write", "write_operator"]
 
 _SUM, _SIGN, _PRODUCT, _POWER, _ATOM = range(1, 6)
 _BINDING = {
@@ -29,6 +29,11 @@ _BINDING = {
     "derivative": _PRODUCT,
 }
 _SUPERSCRIPTS = str.maketrans("0123456789-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ")
+_BASELINE = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n")
+_ASCII = str.maketrans(
+    {"∂": "d", "−": "-", "·": "*", "π": "pi", "√": "sqrt", "≠": "!=", "≈": "~", "…": "...", "½": "1/2"}
+    | dict.fromkeys("⎡⎢⎣", "[") | dict.fromkeys("⎤⎥⎦", "]")
+)  # fmt: skip
 _GREEK = frozenset(
     ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi")
 ) | {"rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"}
@@ -80,6 +85,12 @@ def write(expr: Expr, notation: str, sign: str = "∂") -> str:
 def write_operator(notation: str, sign: str, name: str) -> str:
     """Write ∂/∂x, or d/dx."""
     return _NOTATIONS[notation].derivative(sign, name)
+
+
+def in_ascii(text: str) -> str:
+    """Write a text about a derivation, with its signs, brackets and exponents, in ASCII."""
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+", lambda above: "**" + above[0].translate(_BASELINE), text)
+    return text.translate(_ASCII)
 
 
 def _binding(node: Expr) -> int:
