@@ -190,16 +190,37 @@ def wavy(rng):
     """Return a function of many waves between 0 and x; the product of frequency and x is exact."""
     a, b, c = rng.uniform(0.5, 2.0), 2.0 ** rng.integers(-1, 2), rng.uniform(0.0, 3.0)
     x = 10.0 ** rng.uniform(4, 11)
+    return wave_at(rng, x, a, b, c)
+
+
+def very_wavy(rng):
+    """Return a function of which neighbouring floating-point numbers are a ten-thousandth of a wave apart, or more."""
+    return wave_at(rng, 10.0 ** rng.uniform(12, 16.5), rng.uniform(0.5, 2.0), 2.0 ** rng.integers(-1, 2), 0.0)
+
+
+def single_wavy(rng):
+    """Return waves of float32."""
+    x, b = np.float32(10.0 ** rng.uniform(2, 9)), np.float32(2.0 ** rng.integers(-1, 2))
+    f, df = ((np.sin, math.cos), (np.cos, lambda u: -math.sin(u)))[rng.integers(2)]
+    return Case(lambda t: f(b * t), x, float(b) * df(float(b) * float(x)))
+
+
+def wave_at(rng, x, a, b, c):
+    """Return waves at x; libm reduces arguments of any size exactly."""
     pairs = [
         (lambda x: a * math.sin(b * x + c), lambda x: a * b * math.cos(b * x + c)),
         (lambda x: a * math.cos(x) + math.sin(b * x), lambda x: -a * math.sin(x) + b * math.cos(b * x)),
         (lambda x: a * math.exp(math.sin(b * x)), lambda x: a * b * math.exp(math.sin(b * x)) * math.cos(b * x)),
-    ]
+        (lambda x: x * math.sin(x), lambda x: x * math.cos(x) + math.sin(x)),
+        (lambda x: 10 + math.cos(x), lambda x: -math.sin(x)),
+    ]  # fmt: skip
     f, df = pairs[rng.integers(len(pairs))]
     return Case(f, x, df(x))
 
 
-FAMILIES = [smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy]
+FAMILIES = [
+    smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy, very_wavy, single_wavy,
+]  # fmt: skip
 
 
 def noisy_kink(rng):
@@ -280,6 +301,53 @@ def test_differences_diverge_at_a_jump(f, x, method):
     found = fl.derivative(f, x, method=method, full_output=True)
     assert found.status == "diverges"
     assert found.error == np.inf
+
+
+ALL = [{"method": "adaptive"}, *METHODS[1:], {"method": "backward"}]
+
+
+@pytest.mark.parametrize("options", ALL, ids=name)
+@pytest.mark.parametrize("f", [math.sin, lambda x: 10 + math.sin(x), lambda x: x * math.sin(x), lambda x: noise_of(x)])
+def test_what_is_nothing_but_noise_is_unresolved(f, options):
+    """At 1e16 neighbouring floating-point numbers are 2 apart, a third of a wave."""
+    found = fl.derivative(f, 1.2345e16, full_output=True, **options)
+    assert (found.status, found.error) == ("unresolved", np.inf)
+
+
+@pytest.mark.parametrize("options", ALL, ids=name)
+@pytest.mark.parametrize(
+    ("f", "x", "truth"),
+    [
+        (lambda x: 3.0, 1.0, 0.0),
+        (lambda x: 0.0, 0.0, 0.0),
+        (lambda x: x * x, 0.0, 0.0),
+        (lambda x: x * x + 1e-6 * noise_of(x), 0.0, 0.0),
+        (lambda x: math.sin(x) + 1e-6 * noise_of(x), 1.0, math.cos(1)),
+        (lambda x: math.cos(x) - 1 + 1e-9 * noise_of(x), 0.0, 0.0),
+        (lambda x: np.float32(np.sin(np.float32(x))), 0.0, 1.0),
+        (lambda x: np.float32(np.cos(np.float32(x))), 0.0, 0.0),
+        (lambda x: 1e12 + math.sin(x), 1.0, math.cos(1)),
+        (lambda x: math.log(x) if x > 0 else math.nan, 1.0, 1.0),
+        (math.sin, 1e12, math.cos(1e12)),
+    ],
+)
+def test_what_is_more_than_noise_is_resolved(f, x, truth, options):
+    found = fl.derivative(f, x, full_output=True, **options)
+    assert found.status == "ok"
+    assert abs(found.value - truth) <= found.error < np.inf
+
+
+def test_waves_are_resolved_as_long_as_numbers_are_close():
+    """At 1e14 they are a 64th apart, 400 for each wave."""
+    for x in np.random.default_rng(0).uniform(1e14, 1.4e14, 50):
+        found = fl.derivative(math.sin, x, full_output=True)
+        assert abs(found.value - math.cos(x)) <= min(found.error, 0.1), (x, found)
+
+
+def test_noise_for_one_output_leaves_the_others_alone():
+    found = fl.jacobian(lambda x: np.array([np.sin(x[0]), x[0]]), [1.2345e16], full_output=True)
+    assert found.status.ravel().tolist() == ["unresolved", "ok"]
+    assert found.value[1] == 1
 
 
 def test_the_errors_of_a_gradient_are_bounded():

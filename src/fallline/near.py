@@ -25,6 +25,7 @@ WORST = 4.0  # standard deviations of noise
 SMOOTH = 100.0  # S(16h)/S(h) that no longer counts as a kink: one at 0.85 h or farther is seen by the slopes
 BEND = 20.0  # the least S, in noise
 WAVES = 2.0**-24  # f that is smooth only nearer than that, relative to the scale of x, is looked at twice
+SPACINGS = 2.0**10  # the same in spacings of x, for numbers so coarse (float32) that these are more
 GROWTH = 2.0  # D(h)/D(16h) of differences that diverge: 16 at a jump, 4 at a square root
 
 
@@ -40,7 +41,7 @@ class Near:
         By how much it may be off: rounding, and truncation as the larger step tells it.
     bend : ndarray
         S over that step: for a kink within it, by how much the one-sided derivatives differ.
-    kink, diverges : ndarray of bool
+    kink, diverges, unresolved : ndarray of bool
     """
 
     slope: Array
@@ -48,6 +49,7 @@ class Near:
     bend: Array
     kink: Array
     diverges: Array
+    unresolved: Array
 
     def widen(self, value: Array, error: Array, status: Array) -> None:
         """Widen the errors of values, and correct their statuses, in place."""
@@ -57,11 +59,12 @@ class Near:
         error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
         status[self.kink] = "kink"
         error[self.diverges], status[self.diverges] = np.inf, "diverges"
+        error[self.unresolved], status[self.unresolved] = np.inf, "unresolved"
 
     def believe(self, nearer: Near) -> None:
         """Take what a nearer look saw wherever the two cannot both be within what they allow, in place."""
         wrong = np.abs(self.slope - nearer.slope) > self.allowed + nearer.allowed
-        for name in ("slope", "allowed", "bend", "kink", "diverges"):
+        for name in ("slope", "allowed", "bend", "kink", "diverges", "unresolved"):
             getattr(self, name)[wrong] = getattr(nearer, name)[wrong]
 
 
@@ -97,9 +100,12 @@ def look_near(
     h = power_of_two(np.fmin(h, most))
     near = _look(differences, which, sides, h, noise, value.dtype)
     within = differences.smooth_within
-    if within < WAVES:
-        h = power_of_two(np.fmin(h, scale * np.fmax(within / RATIO, 2 * lines.eps[which])))
-        near.believe(_look(differences, which, sides, h, noise, value.dtype))
+    if within < max(WAVES, SPACINGS * float(lines.eps[which].max())):
+        h = power_of_two(np.fmin(h, scale * np.fmax(within / RATIO, lines.eps[which])))
+        nearer = _look(differences, which, sides, h, noise, value.dtype)
+        too_far = RATIO * h > 2 * within * scale  # from one number to the next f is smooth, but not at the larger step
+        nearer.unresolved = (nearer.kink | nearer.diverges) & ~near.diverges & too_far[:, None]
+        near.believe(nearer)
     return near
 
 
@@ -118,7 +124,7 @@ def _look(differences: Differences, which: Array, sides: Array, h: Array, noise:
     diverges = np.abs(slopes[0]) > GROWTH * np.abs(slopes[1])
     diverges &= np.abs(slopes[0] - slopes[1]) > 2 * rounding
     allowed = rounding + np.abs(slopes[0] - slopes[1]) / RATIO
-    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges)
+    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges, np.zeros_like(kink))
 
 
 def _fill(
