@@ -190,16 +190,37 @@ def wavy(rng):
     """Return a function of many waves between 0 and x; the product of frequency and x is exact."""
     a, b, c = rng.uniform(0.5, 2.0), 2.0 ** rng.integers(-1, 2), rng.uniform(0.0, 3.0)
     x = 10.0 ** rng.uniform(4, 11)
+    return wave_at(rng, x, a, b, c)
+
+
+def very_wavy(rng):
+    """Return a function of which neighbouring floating-point numbers are a ten-thousandth of a wave apart, or more."""
+    return wave_at(rng, 10.0 ** rng.uniform(12, 16.5), rng.uniform(0.5, 2.0), 2.0 ** rng.integers(-1, 2), 0.0)
+
+
+def single_wavy(rng):
+    """Return waves of float32."""
+    x, b = np.float32(10.0 ** rng.uniform(2, 9)), np.float32(2.0 ** rng.integers(-1, 2))
+    f, df = ((np.sin, math.cos), (np.cos, lambda u: -math.sin(u)))[rng.integers(2)]
+    return Case(lambda t: f(b * t), x, float(b) * df(float(b) * float(x)))
+
+
+def wave_at(rng, x, a, b, c):
+    """Return waves at x; libm reduces arguments of any size exactly."""
     pairs = [
         (lambda x: a * math.sin(b * x + c), lambda x: a * b * math.cos(b * x + c)),
         (lambda x: a * math.cos(x) + math.sin(b * x), lambda x: -a * math.sin(x) + b * math.cos(b * x)),
         (lambda x: a * math.exp(math.sin(b * x)), lambda x: a * b * math.exp(math.sin(b * x)) * math.cos(b * x)),
-    ]
+        (lambda x: x * math.sin(x), lambda x: x * math.cos(x) + math.sin(x)),
+        (lambda x: 10 + math.cos(x), lambda x: -math.sin(x)),
+    ]  # fmt: skip
     f, df = pairs[rng.integers(len(pairs))]
     return Case(f, x, df(x))
 
 
-FAMILIES = [smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy]
+FAMILIES = [
+    smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy, very_wavy, single_wavy,
+]  # fmt: skip
 
 
 def noisy_kink(rng):
@@ -280,6 +301,105 @@ def test_differences_diverge_at_a_jump(f, x, method):
     found = fl.derivative(f, x, method=method, full_output=True)
     assert found.status == "diverges"
     assert found.error == np.inf
+
+
+ALL = [{"method": "adaptive"}, *METHODS[1:], {"method": "backward"}]
+
+
+@pytest.mark.parametrize("options", ALL, ids=name)
+@pytest.mark.parametrize("f", [math.sin, lambda x: 10 + math.sin(x), lambda x: x * math.sin(x), lambda x: noise_of(x)])
+def test_what_is_nothing_but_noise_is_unresolved(f, options):
+    """At 1e16 neighbouring floating-point numbers are 2 apart, a third of a wave."""
+    found = fl.derivative(f, 1.2345e16, full_output=True, **options)
+    assert (found.status, found.error) == ("unresolved", np.inf)
+
+
+@pytest.mark.parametrize("options", ALL, ids=name)
+@pytest.mark.parametrize(
+    ("f", "x", "truth"),
+    [
+        (lambda x: 3.0, 1.0, 0.0),
+        (lambda x: 0.0, 0.0, 0.0),
+        (lambda x: x * x, 0.0, 0.0),
+        (lambda x: x * x + 1e-6 * noise_of(x), 0.0, 0.0),
+        (lambda x: math.sin(x) + 1e-6 * noise_of(x), 1.0, math.cos(1)),
+        (lambda x: math.cos(x) - 1 + 1e-9 * noise_of(x), 0.0, 0.0),
+        (lambda x: np.float32(np.sin(np.float32(x))), 0.0, 1.0),
+        (lambda x: np.float32(np.cos(np.float32(x))), 0.0, 0.0),
+        (lambda x: 1e12 + math.sin(x), 1.0, math.cos(1)),
+        (lambda x: math.log(x) if x > 0 else math.nan, 1.0, 1.0),
+        (math.sin, 1e12, math.cos(1e12)),
+    ],
+)
+def test_what_is_more_than_noise_is_resolved(f, x, truth, options):
+    found = fl.derivative(f, x, full_output=True, **options)
+    assert found.status == "ok"
+    assert abs(found.value - truth) <= found.error < np.inf
+
+
+def test_waves_are_resolved_as_long_as_numbers_are_close():
+    """At 1e14 they are a 64th apart, 400 for each wave."""
+    for x in np.random.default_rng(0).uniform(1e14, 1.4e14, 50):
+        found = fl.derivative(math.sin, x, full_output=True)
+        assert abs(found.value - math.cos(x)) <= min(found.error, 0.1), (x, found)
+
+
+def test_noise_for_one_output_leaves_the_others_alone():
+    found = fl.jacobian(lambda x: np.array([np.sin(x[0]), x[0]]), [1.2345e16], full_output=True)
+    assert found.status.ravel().tolist() == ["unresolved", "ok"]
+    assert found.value[1] == 1
+
+
+def smooth_with_second(rng):
+    """Return a smooth function, a point and the second derivative there."""
+    a, b, c, x = *rng.uniform(0.5, 2.0, 3), rng.uniform(-2, 2)
+    scale = 10.0 ** rng.uniform(-6, 6)
+    u = b * x + c
+    pairs = [
+        (lambda x: scale * a * math.sin(b * x + c), -scale * a * b * b * math.sin(u)),
+        (lambda x: scale * math.exp(b * x), scale * b * b * math.exp(b * x)),
+        (lambda x: scale * math.log(a + b * x * x), scale * 2 * b * (a - b * x * x) / (a + b * x * x) ** 2),
+        (lambda x: scale * x**4, scale * 12 * x * x),
+        (lambda x: scale * (c + a * x), 0.0),
+        (lambda x: scale * (a * x + b * x * x), 2 * scale * b),
+    ]
+    f, second = pairs[rng.integers(len(pairs))]
+    return f, x, second
+
+
+HIGHER = [{"method": "adaptive"}, {"method": "central"}, {"method": "central", "accuracy": 4}, {"method": "forward"}]
+
+
+@pytest.mark.parametrize("options", HIGHER, ids=name)
+def test_second_derivatives_of_smooth_functions_are_no_kinks(options):
+    rng = np.random.default_rng(HIGHER.index(options))
+    kinks = misses = 0
+    for _ in range(300):
+        f, x, truth = smooth_with_second(rng)
+        found = fl.derivative(f, x, order=2, full_output=True, **options)
+        kinks += found.status != "ok"
+        misses += not abs(found.value - truth) <= found.error
+    assert (kinks, misses) <= (3, 3)
+    assert misses <= 3
+
+
+@pytest.mark.parametrize("options", HIGHER, ids=name)
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("at", [0.0, 0.7, -3.0])
+@pytest.mark.parametrize("rest", [lambda x: 0.0, math.sin, lambda x: 5 + math.exp(x)], ids=["alone", "sin", "exp"])
+def test_a_derivative_that_jumps_is_no_derivative(options, order, at, rest):
+    """Those of (x - c)**(n-1) |x - c| on both sides of c are n! and -n!."""
+    f = lambda x: (x - at) ** (order - 1) * abs(x - at) + rest(x)  # noqa: E731
+    found = fl.derivative(f, at, order=order, full_output=True, **options)
+    assert found.status != "ok"
+    assert found.error >= 2 * math.factorial(order) * 0.9
+
+
+def test_a_hessian_that_jumps_is_no_hessian():
+    found = fl.hessian(lambda x: float(x[0] * abs(x[0]) + x[1] ** 2), [0.0, 1.0], full_output=True)
+    assert found.status.tolist()[0][0] == "kink"
+    assert found.status.tolist()[1][1] == "ok"
+    assert found.error[0, 0] >= 4
 
 
 def test_the_errors_of_a_gradient_are_bounded():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.lines import CODES, Differences, Side, Stencil, by_side, power_of_two, real_parts, stencil
 from fallline.near import look_near
-from fallline.noise import least_noise
+from fallline.noise import is_wild, least_noise
 
 __all__ = ["Resolved", "resolve"]
 
@@ -24,7 +24,9 @@ Array = npt.NDArray[Any]
 
 LEVELS = 6  # steps of one ladder
 FIRST = 2.0**-3  # the first step, relative to the scale
-FURTHER = (2.0**-9, 2.0**-16, 2.0**-24, 2.0**6, 2.0**-31, 2.0**-38, 2.0**-45)  # where later ladders begin
+FURTHER = (2.0**-9, 2.0**-16, 2.0**-24, 2.0**6, 2.0**-31, 2.0**-38, 2.0**-47)  # where later ladders begin
+APART = 2.0**7  # ladders begin at most so far apart
+NEARER = (FIRST, *FURTHER[:2])  # after others, what is unresolved stays so: its waves may be higher farther away
 DEEP = FURTHER[3:6]  # after these, only lines go on whose values are not finite, or bad
 GOOD, BAD = 1e-9, 1e-4  # relative errors that need no further ladder, and that need one in the deep
 MUCH = 32.0  # by how much a bound must be narrower than a kink to say that it is elsewhere
@@ -111,13 +113,19 @@ def _descend(differences: Differences, side: Side, which: Array, noise: Array) -
     scale = differences.lines.scale
     best: Resolved | None = None
     rows = np.arange(len(which))
+    least = 2.0 ** (LEVELS - 1) * differences.lines.eps  # the last step still moves x
     for start in (FIRST, *FURTHER):
-        ladder = _ladder(differences, side, which[rows], scale[which[rows]] * start, noise)
+        if start < least.min(initial=1.0) / APART:
+            continue
+        relative = np.fmax(start, least[which[rows]])
+        ladder = _ladder(differences, side, which[rows], scale[which[rows]] * relative, noise)
         if best is None:
             best = Resolved.nothing(len(which), ladder.value.shape[1])
         best.take(rows, ladder)
         unseen = _unseen(best, differences, which)
         poor = _is_poor(best, noise[which], differences.order)
+        if start not in NEARER:
+            poor &= best.status != "unresolved"
         if start in DEEP:
             poor &= best.error > BAD * np.abs(best.value)
         rows = np.flatnonzero(unseen | poor.any(axis=1))
@@ -194,8 +202,7 @@ def _extrapolate(
     if chosen.order > 1:
         _judge_growth(result, row, slopes, rounding)
     span = values.max(axis=(0, 1)) - values.min(axis=(0, 1))
-    least = noise.min(axis=0)
-    wild = (least > 0.1 * span) & (least > 1e-3 * np.abs(values).max(axis=(0, 1)))
+    wild = is_wild(noise.min(axis=0), np.abs(values).max(axis=(0, 1)), span)
     result.error[row, wild], result.status[row, wild] = np.inf, "unresolved"
 
 

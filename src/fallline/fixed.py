@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fallline.lines import Applied, Differences, by_side
+from fallline.lines import Applied, Differences, by_side, power_of_two
 from fallline.near import look_near
-from fallline.noise import least_noise
+from fallline.noise import is_wild, least_noise
 
 __all__ = ["bound_errors"]
 
@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 WORST = 6.0  # standard deviations of noise
 SAFETY = 4.0  # the truncation at one point in a second step's eyes; it may pass through zero
 GROWTH = 1.25  # D(h/2)/D(h) of differences that diverge
+AROUND = 2.0 ** -np.arange(3, 7)  # relative to the scale: how far to go to see how much f varies
 
 
 def bound_errors(differences: Differences, applied: Applied, noise: Array) -> tuple[Array, Array]:
@@ -57,6 +58,22 @@ def bound_errors(differences: Differences, applied: Applied, noise: Array) -> tu
     else:
         diverges = (np.abs(half) > GROWTH * np.abs(applied.value)) & (distance > 8 * rounding)
         error[diverges], status[diverges] = np.inf, "diverges"
+    wild = _wild(differences, applied, noise) & (error > np.abs(applied.value))
+    error[wild], status[wild] = np.inf, "unresolved"
     lost = ~np.isfinite(applied.value)
     error[lost], status[lost] = np.inf, "not finite"
     return error, status
+
+
+def _wild(differences: Differences, applied: Applied, noise: Array) -> Array:
+    """Tell where f is nothing but noise; only where it may be, f is evaluated farther away."""
+    wild = is_wild(noise, applied.size, 0.0 * noise)
+    rows = np.flatnonzero(wild.any(axis=1))
+    if len(rows):
+        nodes = np.concatenate([-AROUND, [0.0], AROUND])
+        values = differences.values(rows, nodes, power_of_two(differences.lines.scale[rows]))[0]
+        distance = np.abs(values - values[:, len(AROUND), None])
+        size = np.fmax(applied.size[rows], np.max(np.abs(values), axis=1, initial=0.0, where=np.isfinite(values)))
+        span = np.max(distance, axis=1, initial=0.0, where=np.isfinite(distance))
+        wild[rows] = is_wild(noise[rows], size, span)
+    return wild

@@ -30,6 +30,7 @@ __all__ = [
     "Stencil",
     "by_side",
     "power_of_two",
+    "real_and_imaginary",
     "real_parts",
     "stencil",
 ]

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fallline.lines import CENTRAL, FORWARD, Differences, power_of_two, real_parts
+from fallline import _core
+from fallline.lines import CENTRAL, FORWARD, Differences, power_of_two, real_and_imaginary, real_parts, stencil
 
-__all__ = ["Near", "look_near"]
+__all__ = ["Near", "compare_sides", "look_near"]
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +26,9 @@ WORST = 4.0  # standard deviations of noise
 SMOOTH = 100.0  # S(16h)/S(h) that no longer counts as a kink: one at 0.85 h or farther is seen by the slopes
 BEND = 20.0  # the least S, in noise
 WAVES = 2.0**-24  # f that is smooth only nearer than that, relative to the scale of x, is looked at twice
+SPACINGS = 2.0**10  # the same in spacings of x, for numbers so coarse (float32) that these are more
+STAYS = 0.7  # of the distance between both sides, at half the step: 1/2 where f is smooth, 1 at a kink
+FARTHEST = 2.0**-3  # the greatest step of that comparison, relative to the scale of x
 GROWTH = 2.0  # D(h)/D(16h) of differences that diverge: 16 at a jump, 4 at a square root
 
 
@@ -40,7 +44,7 @@ class Near:
         By how much it may be off: rounding, and truncation as the larger step tells it.
     bend : ndarray
         S over that step: for a kink within it, by how much the one-sided derivatives differ.
-    kink, diverges : ndarray of bool
+    kink, diverges, unresolved : ndarray of bool
     """
 
     slope: Array
@@ -48,6 +52,7 @@ class Near:
     bend: Array
     kink: Array
     diverges: Array
+    unresolved: Array
 
     def widen(self, value: Array, error: Array, status: Array) -> None:
         """Widen the errors of values, and correct their statuses, in place."""
@@ -57,11 +62,12 @@ class Near:
         error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
         status[self.kink] = "kink"
         error[self.diverges], status[self.diverges] = np.inf, "diverges"
+        error[self.unresolved], status[self.unresolved] = np.inf, "unresolved"
 
     def believe(self, nearer: Near) -> None:
         """Take what a nearer look saw wherever the two cannot both be within what they allow, in place."""
         wrong = np.abs(self.slope - nearer.slope) > self.allowed + nearer.allowed
-        for name in ("slope", "allowed", "bend", "kink", "diverges"):
+        for name in ("slope", "allowed", "bend", "kink", "diverges", "unresolved"):
             getattr(self, name)[wrong] = getattr(nearer, name)[wrong]
 
 
@@ -97,10 +103,51 @@ def look_near(
     h = power_of_two(np.fmin(h, most))
     near = _look(differences, which, sides, h, noise, value.dtype)
     within = differences.smooth_within
-    if within < WAVES:
-        h = power_of_two(np.fmin(h, scale * np.fmax(within / RATIO, 2 * lines.eps[which])))
-        near.believe(_look(differences, which, sides, h, noise, value.dtype))
+    if within < max(WAVES, SPACINGS * float(lines.eps[which].max())):
+        h = power_of_two(np.fmin(h, scale * np.fmax(within / RATIO, lines.eps[which])))
+        nearer = _look(differences, which, sides, h, noise, value.dtype)
+        too_far = RATIO * h > 2 * within * scale  # from one number to the next f is smooth, but not at the larger step
+        nearer.unresolved = (nearer.kink | nearer.diverges) & ~near.diverges & too_far[:, None]
+        near.believe(nearer)
     return near
+
+
+def compare_sides(differences: Differences, h: Array, noise: Array) -> tuple[Array, Array]:
+    """Compare the differences of higher order on both sides of x: at a kink of a lower derivative they stay apart.
+
+    Parameters
+    ----------
+    differences : Differences
+    h : ndarray, shape (lines,)
+        The greatest of three steps, if it is not too large to see x.
+    noise : ndarray, shape (lines, outputs)
+
+    Returns
+    -------
+    gap : ndarray, shape (lines, outputs)
+        How far they are apart.
+    kink : ndarray of bool
+        It is no smaller with half the step and a quarter, where that of a smooth function falls with the step. Where
+        bounds leave room on one side only, there is nothing to compare.
+    """
+    order, h = differences.order, power_of_two(np.fmin(h, FARTHEST * differences.lines.scale))
+    nodes = np.arange(-order, order + 1.0)
+    ahead, behind = stencil("forward", order, 1), stencil("backward", order, 1)
+    weights = np.zeros((1, len(nodes)))
+    weights[0, order:] += ahead.weights
+    weights[0, order::-1] -= behind.weights
+    rows = np.flatnonzero(np.fmin(differences.lines.left, differences.lines.right) >= order * h)
+    gaps = np.zeros((3, *noise.shape))
+    if len(rows) == 0:
+        return gaps[0], gaps[0] > 0
+    for gap, step in zip(gaps, (h, h / 2, h / 4), strict=True):
+        values = differences.values(rows, nodes, step[rows])[0]
+        factors = step[rows] ** -float(order)
+        gap[rows] = np.abs(real_and_imaginary(lambda part: _core.differences(weights, part, factors), values))  # noqa: B023
+    rounding = WORST * noise * (ahead.norm + behind.norm) * ((h / 4) ** -float(order))[:, None]
+    falls = gaps[1:] < STAYS * gaps[:-1]
+    grows = gaps[1:] * STAYS > gaps[:-1]
+    return gaps.max(axis=0), ~(falls | grows).any(axis=0) & (gaps[2] > 2 * rounding)
 
 
 def _look(differences: Differences, which: Array, sides: Array, h: Array, noise: Array, dtype: Any) -> Near:
@@ -118,7 +165,7 @@ def _look(differences: Differences, which: Array, sides: Array, h: Array, noise:
     diverges = np.abs(slopes[0]) > GROWTH * np.abs(slopes[1])
     diverges &= np.abs(slopes[0] - slopes[1]) > 2 * rounding
     allowed = rounding + np.abs(slopes[0] - slopes[1]) / RATIO
-    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges)
+    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges, np.zeros_like(kink))
 
 
 def _fill(

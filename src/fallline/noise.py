@@ -11,12 +11,13 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.lines import Differences, Lines, power_of_two
 
-__all__ = ["least_noise", "measure_noise", "shi_steps"]
+__all__ = ["is_wild", "least_noise", "measure_noise", "shi_steps"]
 
 Array = npt.NDArray[Any]
 
 POINTS = 7
-DISTANCES = tuple(2.0**-k for k in (13, 20, 27, 34, 41, 48))  # relative to the scale of the line
+DISTANCES = tuple(2.0**-k for k in (13, 20, 27, 34, 41, 48))  # relative to the scale of the line; x's spacing follows
+MUCH = 1e-3  # of f's size: more is no noise, or f is nothing but that
 JUMP = 64.0  # by how much values on both sides of a jump differ more than others
 FALLS = 4.0  # by how much noise may seem to fall by chance
 ODD = 1.0737  # times a power of two, a number of many digits
@@ -39,6 +40,20 @@ def least_noise(eps: float, size: Array, rise: Array) -> Array:
         The magnitude of its derivative, times that of x: 1 - x has lost digits near x = 1 that log(1 - x) shows.
     """
     return np.asarray(eps * np.fmax(size / 4, rise / 8))
+
+
+def is_wild(noise: Array, size: Array, span: Array) -> Array:
+    """Tell where noise is a large part of f, and of how much f varies: no difference of it says anything.
+
+    Parameters
+    ----------
+    noise : ndarray
+    size : ndarray
+        The magnitude of f.
+    span : ndarray
+        How far its values are apart on the scale of x.
+    """
+    return np.asarray((noise > MUCH * size) & (noise > 0.1 * span))
 
 
 def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array, float]:
@@ -65,28 +80,32 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
     """
     lines, scale = differences.lines, differences.lines.scale[line]
     noise: Array | None = None
-    size, sure, within = np.zeros(0), np.zeros(0, bool), 1.0
-    for distance in DISTANCES:
+    size, highest, sure, within = np.zeros(0), np.zeros(0), np.zeros(0, bool), 1.0
+    spacing = float(lines.eps[line])
+    for distance in (*(distance for distance in DISTANCES if distance > 2 * spacing), spacing):
         h = _distance(lines, line, scale * distance)
-        if h < 2 * lines.eps[line] * scale:
+        if h == 0:
             break
         nodes = _nodes_within(lines, line, h)
         values = differences.values(np.array([line]), nodes, np.array([h]))[0][0]
         if noise is None:
             noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
-            sure = np.zeros(values.shape[1], bool)
+            highest, sure = noise.copy(), np.zeros(values.shape[1], bool)
         size = np.fmax(size, np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
         rounding, before = differences.function.eps * size, noise.copy()
         for output in np.flatnonzero(~sure):
             known = noise[output], rounding[output], size[output]
             noise[output], sure[output] = _narrower(nodes, values[:, output], *known)
+        highest = np.fmax(highest, noise)
         if (noise < before / FALLS).any():
             within = distance
         if sure.all():
             break
     if noise is None:
         size = np.abs(differences.f0(np.array([line]))[0])
-        noise = np.zeros(len(size))
+        return size * differences.function.eps / 4, size, within
+    # That it fell a little is no sign of a smooth f: where it is high even so, waves are not resolved.
+    noise = np.where(noise > MUCH * size, highest, noise)
     return np.fmax(noise, differences.function.eps / 4 * size), size, within
 
 
@@ -104,7 +123,7 @@ def _narrower(nodes: Array, values: Array, before: float, rounding: float, size:
         return level, True
     if np.isnan(level):
         return before, False
-    return level, bool(found and level <= 1e-3 * size and level >= before / FALLS)
+    return level, bool(found and level <= MUCH * size and level >= before / FALLS)
 
 
 def _beside_a_jump(nodes: Array, values: Array, rounding: float) -> float | None:

@@ -15,6 +15,7 @@ from fallline.complexstep import complex_step
 from fallline.evaluate import CoarseError, Elementwise, Function
 from fallline.fixed import bound_errors
 from fallline.lines import Applied, Differences, Lines, power_of_two
+from fallline.near import compare_sides
 from fallline.noise import measure_noise, shi_steps
 from fallline.options import HIGHEST_ORDER, Options
 from fallline.space import Space
@@ -129,12 +130,22 @@ class Task:
 
     def slopes(self, lines: Lines, steps: Array | None = None, order: int | None = None) -> Slopes:
         """Differentiate along lines, by the method that was asked for."""
+        order = self.options.order if order is None else order
         with np.errstate(all="ignore"):  # what is not finite has a status
-            return self._slopes(lines, steps, order)
+            slopes = self._slopes(lines, steps, order)
+            if order > 1 and self.options.full_output:
+                self._widen_at_kinks(slopes, lines, order)
+        return slopes
 
-    def _slopes(self, lines: Lines, steps: Array | None, order: int | None) -> Slopes:
+    def _widen_at_kinks(self, slopes: Slopes, lines: Lines, order: int) -> None:
+        """Look for kinks of the derivative before: x|x| has symmetric differences of order 2 that are all 0 there."""
+        differences = Differences(self.function, lines, order, 2, "central")
+        gap, kink = compare_sides(differences, slopes.step[:, 0], self._noise(differences))
+        kink &= slopes.status == "ok"
+        slopes.error[kink], slopes.status[kink] = np.fmax(slopes.error, gap)[kink], "kink"
+
+    def _slopes(self, lines: Lines, steps: Array | None, order: int) -> Slopes:
         options = self.options
-        order = options.order if order is None else order
         if options.method == "complex":
             return self._complex(lines)
         if options.method == "adaptive":
