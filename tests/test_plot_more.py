@@ -178,3 +178,11 @@ def test_messages_of_surfaces(solid):
         plot.surface(problems.wood, {"a": [(0, 0)]}, solid)
     with pytest.raises(TypeError, match=r"surface: problem must be a Problem; got str\."):
         plot.surface("booth", {"a": [(0, 0)]}, solid)
+
+
+def test_numbers_on_a_surface_are_few(solid):
+    """Seen from the side, nine along an edge would run into each other in a picture of the documentation."""
+    plot.surface(problems.rosenbrock, {"way": [(-1.2, 1), (1, 1)]}, solid, bounds=((-2, 2), (-1, 3)))
+    draw(solid)
+    for axis, (low, high) in ((solid.xaxis, (-2, 2)), (solid.yaxis, (-1, 3)), (solid.zaxis, (0, 3))):
+        assert 3 <= sum(low <= place <= high for place in axis.get_ticklocs()) <= 6

@@ -151,6 +151,7 @@ def surface(
     for minimum in problem.minima:
         axes.plot(*minimum, 0.02, "*", color=rc("text.color"), markersize=11, zorder=6, label="_minimum")
     axes.set(xlabel=problem.variables[0], ylabel=problem.variables[1], zlabel="log₁₀(1 + f − minimum)")
+    axes.locator_params("both", nbins=5)  # seen from the side, more numbers run into each other
     if len(points) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.05, 1))
     drawn: Axes = axes
