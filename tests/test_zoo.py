@@ -350,6 +350,18 @@ def test_noise_for_one_output_leaves_the_others_alone():
     assert found.value[1] == 1
 
 
+@pytest.mark.parametrize("options", [*METHODS, {"method": "backward"}], ids=name)
+@pytest.mark.parametrize("p", [1.1, 1.2, 1.3, 1.5, 1.6, 1.75, 2.5])
+@pytest.mark.parametrize("bounds", [(0, 1), (0, np.inf), (-1, 0), None])
+def test_the_derivative_of_a_power_at_0_is_0(options, p, bounds):
+    """It exists, though f bends there without limit, or, with bounds, from one side."""
+    for a, slope in ((1.0, 0.0), (1e-3, 0.5), (50.0, -2.0)):
+        f = lambda x, a=a, slope=slope: a * abs(x) ** p + slope * x  # noqa: E731
+        found = fl.derivative(f, 0.0, bounds=bounds, full_output=True, **options)
+        assert abs(found.value - slope) <= found.error, found
+        assert found.status == "ok" or p < 1.5, found
+
+
 def smooth_with_second(rng):
     """Return a smooth function, a point and the second derivative there."""
     a, b, c, x = *rng.uniform(0.5, 2.0, 3), rng.uniform(-2, 2)

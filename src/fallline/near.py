@@ -3,7 +3,8 @@
 Where f has many waves on the scale of x, a second look, from within one of them, corrects the first.
 
 With S(h) = f(x+h) - 2f(x) + f(x-h): a smooth function has S(16h)/S(h) = 256, a kink within h has 16 or somewhat more, a
-jump has 1. The one-sided S, f(x) - 2f(x+h) + f(x+2h), serves at the ends of a domain.
+jump has 1. A power of the distance to x, p between 1 and 2, has 16**p, and S(16h)/S(4h) = S(4h)/S(h), so that it is not
+mistaken for a kink within h. The one-sided S, f(x) - 2f(x+h) + f(x+2h), serves at the ends of a domain.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ __all__ = ["Near", "compare_sides", "look_near"]
 Array = npt.NDArray[Any]
 
 RATIO = 16.0  # of the two steps
+FACTORS = (1.0, RATIO**0.5, RATIO)  # steps of a look; the middle one only where a kink is seen
+POWER, SAME = 4.5, 0.05  # S(4h)/S(h) of a power above 1.08, where a kink has 4; what S(16h)/S(4h) may differ by
 WORST = 4.0  # standard deviations of noise
 SMOOTH = 100.0  # S(16h)/S(h) that no longer counts as a kink: one at 0.85 h or farther is seen by the slopes
 BEND = 20.0  # the least S, in noise
@@ -39,12 +42,14 @@ class Near:
     Attributes
     ----------
     slope : ndarray
-        The difference with the smaller of the two steps.
+        The difference with the smaller of the two steps; that with step 0 where f is a power.
     allowed : ndarray
         By how much it may be off: rounding, and truncation as the larger step tells it.
     bend : ndarray
         S over that step: for a kink within it, by how much the one-sided derivatives differ.
     kink, diverges, unresolved : ndarray of bool
+    power : ndarray of bool
+        What bends like a kink is a power of the distance, as abs(x)**1.5 is at 0: f has a derivative.
     """
 
     slope: Array
@@ -53,6 +58,7 @@ class Near:
     kink: Array
     diverges: Array
     unresolved: Array
+    power: Array
 
     def widen(self, value: Array, error: Array, status: Array) -> None:
         """Widen the errors of values, and correct their statuses, in place."""
@@ -60,14 +66,14 @@ class Near:
         wider = distance > self.allowed
         error[wider] = np.fmax(error, 2 * distance)[wider]
         error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
-        status[self.kink] = "kink"
+        status[self.kink & ~self.power] = "kink"
         error[self.diverges], status[self.diverges] = np.inf, "diverges"
         error[self.unresolved], status[self.unresolved] = np.inf, "unresolved"
 
     def believe(self, nearer: Near) -> None:
         """Take what a nearer look saw wherever the two cannot both be within what they allow, in place."""
         wrong = np.abs(self.slope - nearer.slope) > self.allowed + nearer.allowed
-        for name in ("slope", "allowed", "bend", "kink", "diverges", "unresolved"):
+        for name in ("slope", "allowed", "bend", "kink", "diverges", "unresolved", "power"):
             getattr(self, name)[wrong] = getattr(nearer, name)[wrong]
 
 
@@ -151,34 +157,55 @@ def compare_sides(differences: Differences, h: Array, noise: Array) -> tuple[Arr
 
 
 def _look(differences: Differences, which: Array, sides: Array, h: Array, noise: Array, dtype: Any) -> Near:
-    """Evaluate f at steps h and RATIO*h, and say what the values look like."""
+    """Evaluate f at steps h and RATIO*h, and say what the values look like; at a third step where that is a kink."""
     left, right = differences.lines.left[which], differences.lines.right[which]
-    slopes, bends = np.full((2, 2, *noise.shape), np.nan, dtype)
-    _fill(slopes, bends, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0)
+    seen = np.full((2, len(FACTORS), *noise.shape), np.nan, dtype)
+    slopes, bends = seen[:, ::2]
+    _fill(seen, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0, FACTORS[::2])
     lost = ~np.isfinite(slopes).all(axis=(0, 2))
     forward = np.where(sides == CENTRAL, right >= left, sides == FORWARD)
-    _fill(slopes, bends, differences, which, h, lost & forward, 1.0)
-    _fill(slopes, bends, differences, which, h, lost & ~forward, -1.0)
+    _fill(seen, differences, which, h, lost & forward, 1.0, FACTORS[::2])
+    _fill(seen, differences, which, h, lost & ~forward, -1.0, FACTORS[::2])
     rounding = 4 * WORST * noise / h[:, None]
     bend, farther = np.abs(bends)
     kink = (bend > farther / SMOOTH) & (bend > BEND * noise)
     diverges = np.abs(slopes[0]) > GROWTH * np.abs(slopes[1])
     diverges &= np.abs(slopes[0] - slopes[1]) > 2 * rounding
     allowed = rounding + np.abs(slopes[0] - slopes[1]) / RATIO
-    return Near(slopes[0], allowed, bend / h[:, None], kink, diverges, np.zeros_like(kink))
+    near = Near(slopes[0], allowed, bend / h[:, None], kink, diverges, np.zeros_like(kink), np.zeros_like(kink))
+    flagged = kink.any(axis=1)
+    if flagged.any():
+        for side, rows in ((0.0, ~lost), (1.0, lost & forward), (-1.0, lost & ~forward)):
+            _fill(seen, differences, which, h, rows & flagged, side, FACTORS[1:2])
+        _allow_powers(near, *seen)
+    return near
+
+
+def _allow_powers(near: Near, slopes: Array, bends: Array) -> None:
+    """Where S grows by one factor twice, and by more than at a kink, f is a power: extrapolate its slope, in place.
+
+    With curvature beside it, S of a kink grows by ever more; a kink within the steps, by ever less.
+    """
+    growth = np.abs(bends[1:] / bends[:-1])
+    near.power = near.kink & (growth.min(axis=0) > POWER) & (np.abs(growth[1] / growth[0] - 1) < SAME)
+    first, second = slopes[1] - slopes[0], slopes[2] - slopes[1]
+    limit = slopes[0] - first * np.nan_to_num(first / (second - first))
+    near.slope[near.power], near.allowed[near.power] = limit[near.power], 0
 
 
 def _fill(
-    slopes: Array, bends: Array, differences: Differences, which: Array, h: Array, rows: Array, side: float
+    seen: Array, differences: Differences, which: Array, h: Array, rows: Array, side: float, factors: tuple[float, ...]
 ) -> None:
-    """Fill in some rows of slopes and bends, with steps h and RATIO*h, on both sides (0) or one of them."""
+    """Fill in some rows of slopes and bends, with multiples of steps h, on both sides (0) or one of them."""
     if not rows.any():
         return
     nodes = np.array([-1.0, 0.0, 1.0]) if side == 0 else side * np.array([0.0, 1.0, 2.0])
-    for row, factor in enumerate((1.0, RATIO)):
+    for place, factor in enumerate(FACTORS):
+        if factor not in factors:
+            continue
         values = differences.values(which[rows], factor * nodes, h[rows])[0]
-        values = values if slopes.dtype.kind == "c" else real_parts(values)
+        values = values if seen.dtype.kind == "c" else real_parts(values)
         first, middle, last = np.moveaxis(values, 1, 0)
         rise = last - first if side == 0 else side * (4 * (middle - first) - (last - first))
-        slopes[row, rows] = rise / (2 * factor * h[rows, None])
-        bends[row, rows] = (last - middle) - (middle - first)
+        seen[0, place, rows] = rise / (2 * factor * h[rows, None])
+        seen[1, place, rows] = (last - middle) - (middle - first)
