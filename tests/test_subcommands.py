@@ -385,6 +385,23 @@ def test_what_race_refuses(arguments, message):
     assert message in run("race", *arguments, code=1).stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--html", "none/a.html"], "page: must be a file that can be written; got 'none/a.html' (No such file"),
+        (["--html", "folder"], "page: must be a file that can be written; got 'folder' (Is a directory). Choose"),
+        (["--plot", "file/a.png"], "plot: must be a file that can be written; got 'file/a.png' (Not a directory)."),
+        (["--plot", "a.txt"], "plot: must be a file of a format that matplotlib writes; got 'a.txt'. End it with"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_race(options, message, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    years = ["beale", "--steps", "1000000000000"]
+    assert message in run("race", *years, *options, code=1, cwd=tmp_path, timeout=60).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_race_on_digits(tmp_path):
     page = tmp_path / "digits.html"
     options = ["--methods", "sgd,adam", "--lr", "0.0001,0.03,0.3,1e9", "--epochs", "4", "--html", page]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -154,6 +157,7 @@ def _minimize_arguments(parser: Any) -> None:
 
 def _minimize(arguments: argparse.Namespace) -> Answer:
     problem = _problem(arguments.function, arguments.start)
+    _check_outputs(None, arguments.plot)
     options = {} if arguments.lr is None else {"lr": arguments.lr}
     with _stopping() as stop:
         result = minimize(
@@ -236,15 +240,30 @@ def _draw_descent(problem: Problem, method: str, result: Any, path: str) -> str:
     return path
 
 
-@contextmanager
-def _figure(path: str, size: tuple[float, float]) -> Any:
-    """Make axes of a figure that is written to a file afterwards."""
-    from fallline import plot
+def _check_outputs(page: str | None, picture: str | None) -> None:
+    """Raise if a file cannot be written: before the work that it is to hold."""
+    if picture:
+        _picture_format(picture)
+    for owner, path in (("page", page), ("plot", picture)):
+        if not path:
+            continue
+        try:
+            if Path(path).is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            tempfile.TemporaryFile(dir=Path(path).absolute().parent).close()
+        except OSError as error:
+            raise _unwritable(owner, path, error) from None
 
+
+def _unwritable(owner: str, path: str, error: OSError) -> OSError:
+    return type(error)(
+        f"{owner}: must be a file that can be written; got {path!r} ({error.strerror}). Choose another path."
+    )
+
+
+def _picture_format(path: str) -> str:
     try:
-        import matplotlib
         from matplotlib.backend_bases import FigureCanvasBase
-        from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             'plot: matplotlib must be installed; got none. Run: pip install "fallline[plots]"', name="matplotlib"
@@ -255,15 +274,25 @@ def _figure(path: str, size: tuple[float, float]) -> Any:
         raise ValueError(
             f"plot: must be a file of a format that matplotlib writes; got {path!r}. End it with .png, .svg or .pdf."
         )
+    return ending
+
+
+@contextmanager
+def _figure(path: str, size: tuple[float, float]) -> Any:
+    """Make axes of a figure that is written to a file afterwards."""
+    from fallline import plot
+
+    ending = _picture_format(path)
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(plot.STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure.add_subplot()
         try:
             figure.savefig(path, format=ending)
         except OSError as error:
-            raise type(error)(
-                f"plot: must be a file that can be written; got {path!r} ({error.strerror}). Choose another path."
-            ) from None
+            raise _unwritable("plot", path, error) from None
 
 
 # ---- race
@@ -297,6 +326,7 @@ def _race(arguments: argparse.Namespace) -> Answer:
             f"epochs: must be positive; got {arguments.epochs}. Pass the number of passes over the digits."
         )
     options: dict[str, Any] = {"methods": methods, "rates": rates_of(arguments.lr)}
+    _check_outputs(arguments.html, arguments.plot)
     with _progress() as report:
         if arguments.function == "digits":
             found = race_digits(epochs=arguments.epochs, report=report, **options)
