@@ -205,6 +205,13 @@ def single_wavy(rng):
     return Case(lambda t: f(b * t), x, float(b) * df(float(b) * float(x)))
 
 
+def rounded(rng):
+    """Return a smooth function whose values were rounded to decimals."""
+    f, df = smooth_pair(rng)
+    x, decimals = rng.uniform(-2, 2), int(rng.integers(3, 12))
+    return Case(lambda t: round(f(t), decimals), x, df(x))
+
+
 def wave_at(rng, x, a, b, c):
     """Return waves at x; libm reduces arguments of any size exactly."""
     pairs = [
@@ -220,6 +227,7 @@ def wave_at(rng, x, a, b, c):
 
 FAMILIES = [
     smooth, noisy, badly_scaled, near_zero, near_domain_end, single, near_kink, near_jump, wavy, very_wavy, single_wavy,
+    rounded,
 ]  # fmt: skip
 
 
@@ -348,6 +356,43 @@ def test_noise_for_one_output_leaves_the_others_alone():
     found = fl.jacobian(lambda x: np.array([np.sin(x[0]), x[0]]), [1.2345e16], full_output=True)
     assert found.status.ravel().tolist() == ["unresolved", "ok"]
     assert found.value[1] == 1
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 6, 8, 10])
+@pytest.mark.parametrize("f", [lambda x: float(np.sin(x)), lambda x: float(np.sin(x)) + 20 * x], ids=["sin", "steep"])
+def test_noise_contains_the_grid_of_rounded_values(decimals, f):
+    """An error evenly spread over a unit of the grid has a standard deviation of 0.29 units."""
+    slope = (f(0.7 + 1e-6) - f(0.7 - 1e-6)) / 2e-6
+    for method in ("central", "forward", "adaptive"):
+        found = fl.derivative(lambda x: round(f(x), decimals), 0.7, method=method, noise="estimate", full_output=True)
+        assert 0.1 <= found.noise * 10.0**decimals <= 1
+        assert abs(found.value - slope) <= found.error < 1
+        assert found.status == "ok"
+        total = fl.gradient(
+            lambda x: round(f(x[0]) + f(x[1]), decimals), [0.7, 0.7], method=method, noise="estimate", full_output=True
+        )
+        assert (abs(total.value - slope) <= total.error).all()
+        assert 0.1 <= total.noise * 10.0**decimals <= 1
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: 3.5,
+        lambda x: 1 + (x - 0.7) ** 2,
+        lambda x: (x - 0.7) ** 3 - 2,
+        lambda x: 5 + 1e-3 * (x - 0.7) ** 4,
+        lambda x: max(0.0, x - 0.70001),
+        lambda x: max(0.0, 2 * x - 1.41),
+        lambda x: 1 + float(x > 0.71),
+        lambda x: 2 + 1e-14 * x,
+    ],
+)
+def test_what_is_constant_from_near_is_not_rounded(f):
+    for options in ({"method": "central", "noise": "estimate"}, {"method": "central"}, {"method": "adaptive"}):
+        found = fl.derivative(f, 0.7, full_output=True, **options)
+        assert found.noise <= 1e-15 * max(1.0, abs(f(0.7)))
+        assert found.status == "ok"
 
 
 @pytest.mark.parametrize("options", [*METHODS, {"method": "backward"}], ids=name)
