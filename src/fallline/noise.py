@@ -182,12 +182,9 @@ def _unit(values: list[float], eps: float) -> float:
             unit, rest = rest, abs(unit - round(unit / rest) * rest)
         if rest * unit > 16 * rounding * most:
             return 0.0
-    if unit == 0:
-        return 0.0
-    for distance in distances:
-        if distance > unit / 2:  # each makes it more accurate
+        if distance > least:  # it is a multiple, and tells the unit more accurately than remainders
             unit = distance / round(distance / unit)
-    fits = all(abs(distance - round(distance / unit) * unit) <= 8 * rounding for distance in distances)
+    fits = unit > 0 and all(abs(distance - round(distance / unit) * unit) <= 8 * rounding for distance in distances)
     return unit if fits else 0.0
 
 
