@@ -37,6 +37,16 @@ def test_a_right_derivative_is_within_its_bound():
     assert reading.quality == reading.qualities.max()
 
 
+def test_a_gradient_may_be_off_by_what_its_terms_were_rounded_by():
+    """A sum of terms of 1e6 that cancel to 1 is known to some 1e6*EPS; so is a slope beside a curvature of 1e7."""
+    off = 1 + 8e6 * EPS
+    assert read(lambda t, j: t + j, off, sizes=np.full(2, 1e6)).is_right
+    assert not read(lambda t, j: t + j, off, sizes=np.ones(2)).is_right
+    assert not read(lambda t, j: t + j, 1 + 1e8 * EPS, sizes=np.full(2, 1e6)).is_right
+    assert read(lambda t, j: t + 1e6 * t**2, 1 + 8e7 * EPS).is_right
+    assert not read(lambda t, j: t + 1e6 * t**2, 1 + 1e10 * EPS).is_right
+
+
 def test_one_wrong_output_is_enough():
     reading = read(lambda t, j: (1 + 0.5 * j) * t, 1.0)
     assert not reading.is_right
@@ -65,6 +75,17 @@ def test_readings_of_one_line_agree_on_its_noise():
     _core.settle([given])
     assert given.noise.tolist() == [0.25, 0.25]
     _core.settle([])
+
+
+def test_noise_of_rounded_values():
+    """An error evenly spread over a unit has a standard deviation of 0.29 units."""
+    unit = 1e-3
+    reading = read(lambda t, j: unit * (t > 1.5 * 2.0**-10), 0.0)  # most neighbours are equal: a stair
+    assert 0.25 * unit <= reading.noise.min() <= reading.noise.max() <= 0.5 * unit
+    told = read(lambda t, j: t, 1.0, units=np.array([unit, np.nan]))
+    assert told.noise[0] == unit
+    assert told.noise[1] < EPS
+    assert told.bound[0] > unit * 2.0**10 > 1e6 * told.bound[1]
 
 
 def test_what_is_of_another_shape_or_dtype_is_refused():
