@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.lines import Differences, Lines, power_of_two, real_parts
+from fallline.grid import grids, odd_look, units_of
+from fallline.lines import Differences, Lines, power_of_two
 
 __all__ = ["is_wild", "least_noise", "measure_noise", "shi_steps"]
 
@@ -21,10 +21,6 @@ DISTANCES = tuple(2.0**-k for k in (13, 20, 27, 34, 41, 48))  # relative to the 
 MUCH = 1e-3  # of f's size: more is no noise, or f is nothing but that
 JUMP = 64.0  # by how much values on both sides of a jump differ more than others
 FALLS = 4.0  # by how much noise may seem to fall by chance
-REACH, APART = 2.0**-3, 2.0**5  # relative to the scale: how far to go where f may be rounded, and the stages
-DISTINCT = 4  # values that a grid must have: f with fewer has jumps
-FINEST = 2.0**10  # the least unit of a grid, in roundings of f
-_ODDLY = np.array([-1, -1, -1, 1, 1, 1]) * np.sqrt([0.91, 0.37, 0.07, 0.13, 0.51, 0.89])  # nobody's grid
 ODD = 1.0737  # times a power of two, a number of many digits
 _NODES = np.arange(POINTS, dtype=np.float64) - POINTS // 2
 
@@ -83,109 +79,78 @@ def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array
     ----------
     Moré & Wild (2011), Estimating computational noise, SIAM J. Sci. Comput. 33(3), 1292-1314.
     """
-    lines, scale = differences.lines, differences.lines.scale[line]
-    noise: Array | None = None
-    size, highest, sure, constant, within = np.zeros(0), np.zeros(0), *np.zeros((2, 0), bool), 1.0
-    spacing = constant_within = float(lines.eps[line])
+    lines, scale, spacing = differences.lines, differences.lines.scale[line], float(differences.lines.eps[line])
+    seen: _Looks | None = None
     for distance in (*(distance for distance in DISTANCES if distance > 2 * spacing), spacing):
         h = _distance(lines, line, scale * distance)
         if h == 0:
             break
         nodes = _nodes_within(lines, line, h)
         values = differences.values(np.array([line]), nodes, np.array([h]))[0][0]
-        if noise is None:
-            noise, size = np.full(values.shape[1], np.nan), np.zeros(values.shape[1])
-            highest, sure, constant = noise.copy(), *np.zeros((2, values.shape[1]), bool)
-        size = np.fmax(size, np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
-        rounding, before = differences.function.eps * size, noise.copy()
-        units = _stairs(differences, line, distance, values, ~sure)
-        for output in np.flatnonzero(~sure):
-            so_far = noise[output], rounding[output], size[output]
-            noise[output], sure[output] = _narrower(nodes, values[:, output], *so_far)
-        sure &= ~(units > 0)  # values may have been rounded: on a regular stair no noise is seen
-        same = np.isnan(units) & np.isfinite(values).all(axis=0)
-        constant, constant_within = constant | same, distance if same.any() else constant_within
-        highest = np.fmax(highest, noise)
-        if (noise < before / FALLS).any():
-            within = distance
-        if sure.all():
+        if seen is None:
+            seen = _Looks(differences, line, values.shape[1])
+        seen.take(distance, nodes, values)
+        if seen.sure.all():
             break
-    if noise is None:
+    if seen is None:
         size = np.abs(differences.f0(np.array([line]))[0])
-        return size * differences.function.eps / 4, size, within
-    # That it fell a little is no sign of a smooth f: where it is high even so, waves are not resolved.
-    noise = np.where(noise > MUCH * size, highest, noise)
-    if constant.any():
-        noise = np.fmax(noise, _grids(differences, line, constant, constant_within) / 12**0.5)
-    return np.fmax(noise, differences.function.eps / 4 * size), size, within
+        return size * differences.function.eps / 4, size, 1.0
+    return seen.conclude(), seen.size, seen.within
 
 
-def _stairs(differences: Differences, line: int, distance: float, values: Array, which: Array) -> Array:
-    """Return the units of some outputs whose values, at equal distances, are on a grid.
+class _Looks:
+    """What looks at f along a line, from nearer each time, say of every output.
 
-    So are those of every straight line. The first time, when f may well be one, a look at other distances tells.
+    Attributes
+    ----------
+    size : ndarray, shape (outputs,)
+        The greatest magnitude seen.
+    sure : ndarray of bool
+        The noise need not be looked at again.
+    within : float
+        The distance, relative to the line's scale, at which noise last fell.
     """
-    units = _units(values, differences.function.eps, which)
-    if distance == DISTANCES[0] and (units > 0).any():
-        units[_odd_look(differences, line, distance, units > 0) == 0] = 0
-    return units
 
+    def __init__(self, differences: Differences, line: int, outputs: int) -> None:
+        self.differences, self.line, self.eps = differences, line, differences.function.eps
+        self.size, self.sure, self.within = np.zeros(outputs), np.zeros(outputs, bool), 1.0
+        self._noise, self._highest = np.full((2, outputs), np.nan)
+        self._constant, self._constant_within = np.zeros(outputs, bool), float(differences.lines.eps[line])
 
-def _grids(differences: Differences, line: int, constant: Array, within: float) -> Array:
-    """Return the unit of which all values are multiples, for outputs that are constant from near; 0 if there is none.
+    def take(self, distance: float, nodes: Array, values: Array) -> None:
+        """Take what values at equal distances say."""
+        self.size = np.fmax(self.size, np.max(np.abs(values), axis=0, initial=0.0, where=np.isfinite(values)))
+        rounding, before = self.eps * self.size, self._noise.copy()
+        units = self._stairs(distance, values)
+        for output in np.flatnonzero(~self.sure):
+            so_far = before[output], rounding[output], self.size[output]
+            self._noise[output], self.sure[output] = _narrower(nodes, values[:, output], *so_far)
+        self.sure &= ~(units > 0)  # values may have been rounded: on a regular stair no noise is seen
+        same = np.isnan(units) & np.isfinite(values).all(axis=0)
+        if same.any():
+            self._constant, self._constant_within = self._constant | same, distance
+        self._highest = np.fmax(self._highest, self._noise)
+        if (self._noise < before / FALLS).any():
+            self.within = distance
 
-    Values that were rounded to decimals are constant from near, where no difference shows their error. So f is looked
-    at from farther and farther away, until some of its values are distinct.
-    """
-    units, reach = np.where(constant, np.nan, 0.0), 4 * within
-    while np.isnan(units).any() and reach < APART * REACH:
-        unknown = np.isnan(units)
-        units[unknown] = _odd_look(differences, line, min(reach, REACH), unknown)[unknown]
-        reach *= APART
-    return np.asarray(np.nan_to_num(units))
+    def _stairs(self, distance: float, values: Array) -> Array:
+        """Return the units of outputs that are not sure, of values at equal distances that are on a grid.
 
+        So are those of every straight line. The first time, when f may well be one, a look at other distances tells.
+        """
+        units = units_of(values, self.eps, ~self.sure)
+        if distance == DISTANCES[0] and (units > 0).any():
+            units[odd_look(self.differences, self.line, distance, units > 0) == 0] = 0
+        return units
 
-def _odd_look(differences: Differences, line: int, reach: float, which: Array) -> Array:
-    """Return, for some outputs, the unit of values at distances of which no polynomial has a grid."""
-    lines = differences.lines
-    far = np.fmin(reach * lines.scale[line], np.where(_ODDLY > 0, lines.right[line], lines.left[line]))
-    values = differences.values(np.array([line]), _ODDLY * far, np.ones(1))[0][0]
-    return _units(values, differences.function.eps, which)
-
-
-def _units(values: Array, eps: float, which: Array) -> Array:
-    """Return, for some outputs, the unit of which all values are multiples (see `_unit`), and 0 for the others."""
-    units = np.zeros(values.shape[1])
-    for output in np.flatnonzero(which):
-        parts = real_parts(values[:, output, None]).T.tolist()
-        units[output] = max((_unit(part, eps) for part in parts), key=lambda unit: (unit > 0, unit != unit))
-    return units
-
-
-def _unit(values: list[float], eps: float) -> float:
-    """Return the greatest common divisor of what values differ by (Euclid), 0 if there is none; NaN for too few values.
-
-    A remainder that is 0 seems to be the more, the smaller the divisor: about rounding * most / divisor.
-    """
-    values = sorted(value for value in values if math.isfinite(value))
-    if len(values) < DISTINCT:
-        return math.nan
-    rounding = eps * max(-values[0], values[-1])
-    distances = sorted(b - a for a, b in pairwise(values))
-    if distances[1 - DISTINCT] <= 8 * rounding:
-        return math.nan
-    most, unit = values[-1] - values[0], 0.0
-    least = max(FINEST * rounding, math.sqrt(4 * rounding * most))
-    for distance in distances:
-        rest = distance
-        while rest > least:
-            unit, rest = rest, abs(unit - round(unit / rest) * rest)
-        if rest * unit > 16 * rounding * most:
-            return 0.0
-        if distance > least:  # it is a multiple, and tells the unit more accurately than remainders
-            unit = distance / round(distance / unit)
-    fits = unit > 0 and all(abs(distance - round(distance / unit) * unit) <= 8 * rounding for distance in distances)
-    return unit if fits else 0.0
+    def conclude(self) -> Array:
+        """Return the noise, which contains rounding."""
+        # That it fell a little is no sign of a smooth f: where it is high even so, waves are not resolved.
+        noise = np.where(self._noise > MUCH * self.size, self._highest, self._noise)
+        if self._constant.any():
+            units = grids(self.differences, self.line, self._constant, self._constant_within)
+            noise = np.fmax(noise, units / 12**0.5)
+        return np.asarray(np.fmax(noise, self.eps / 4 * self.size))
 
 
 def _narrower(nodes: Array, values: Array, before: float, rounding: float, size: float) -> tuple[float, bool]:
