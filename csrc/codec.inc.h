@@ -18,15 +18,7 @@ static inline float FL_PASTE(float_of, FL_ISA)(uint32_t bits)
 #define BITS(x) FL_PASTE(bits_of, FL_ISA)(x)
 #define FLOAT(bits) FL_PASTE(float_of, FL_ISA)(bits)
 
-/* 64 random bits for (key, counter): SplitMix64, Steele, Lea & Flood 2014. */
-static inline uint64_t FL_PASTE(draw, FL_ISA)(uint64_t key, uint64_t counter)
-{
-    uint64_t z = key + counter*0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30))*0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27))*0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-#define DRAW(i) (uint32_t)(FL_PASTE(draw, FL_ISA)(key, counter + (i)) >> 32)
+#define DRAW(i) (uint32_t)(fl_draw(key, counter + (i)) >> 32)
 
 static void decode_bfloat16(float *restrict out, const uint16_t *restrict in, size_t n)
 {

@@ -139,10 +139,11 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings);
 
 /* The same under FL_IGNORE and without clip_norm, for a plan of contiguous doubles without averages, by a rule without norms: of
  * tensor 0, which has rows of `width` <= FL_BLOCK elements, only the rows at index[0..n), all different and not negative, whose
- * gradients are gradient[0..n*width); of the others all. Steps copies of those rows, rows[0..n*width), and leaves it to the
- * caller to gather and to scatter them. */
+ * gradients are slope*gradient[0..n*width), slope 1 under clip_value; of the others all. Steps copies of those rows,
+ * rows[0..n*width), and leaves it to the caller to gather and to scatter them. After the first such step hyperparameters are changed
+ * by fl_plan_follow only. */
 void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width, double *rows,
-                     const double *gradient);
+                     const double *gradient, double slope);
 
 /* Copy the rows of `width` elements that an array has at index[0..n) next to one another into `rows`, or back. */
 void fl_gather_rows(double *rows, const double *array, size_t n, const int32_t *index, size_t width);
@@ -417,6 +418,13 @@ typedef struct {
     const int32_t *seen;
     size_t n_seen;
 } fl_learner;
+
+/* Whether in every one of n sparse rows the columns increase, from 0 to n_features - 1 at most: what learning needs. Starts must not
+ * fall. */
+int fl_columns_increase(const fl_rows *rows, size_t n, size_t n_features);
+
+/* Make `order` the numbers 0 to n - 1 in an order that the key decides; each is as likely as another, to 2^-53. n < 2^53. */
+void fl_shuffle(size_t n, size_t *order, uint64_t key);
 
 /* Learn from the rows order[0..n), `batch` to a step: the gradient is the mean of weight*loss, plus that of the penalties. Returns
  * the sum of weight*loss, each at the weights before its step. The timetable has a row for each step. The plan is entered, by

@@ -4,6 +4,7 @@
 
 #include "fallline.h"
 #include "macros.h"
+#include "random.h"
 #include "tape.h"
 #include <float.h>
 #include <math.h>
@@ -89,6 +90,7 @@ typedef struct {
     void (*prepare)(const double *hypers, double *running, double *constants);
     /* The rule's ratio from two norms, given its constants; NULL without norms. Belongs in the last constant. */
     double (*ratio)(const double *constants, double x, double y);
+    int is_steady; /* prepare only counts: the constants depend on nothing but the hyperparameters */
 } fl_rule_functions;
 extern const fl_rule_functions fl_rules[FL_N_RULES];
 

@@ -10,10 +10,16 @@
  * have done to the rest is left out.
  */
 #include "fallline.h"
+#include "random.h"
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 8, CACHE_LINE = 64, AHEAD = 4 /* rows to ask memory for, measured */ };
+enum {
+    LANES = 8,
+    CACHE_LINE = 64,
+    PER_LINE = CACHE_LINE/sizeof(int32_t), /* columns; entries are in as many lines, or in two */
+    AHEAD = 4                              /* rows to ask memory for, measured */
+};
 static const double LEAST_DECAY = 0x1p-300; /* of a penalty made up for later, before the units overflow */
 
 /* ---- losses: the value at a score, and its slope ---- */
@@ -109,6 +115,23 @@ static fl_row fetch(const fl_learner *l, const fl_rows *rows, size_t i)
     return (fl_row){l->row, columns, n};
 }
 
+int fl_columns_increase(const fl_rows *rows, size_t n, size_t n_features)
+{
+    const int32_t *columns = rows->columns;
+    uint32_t n_falls = 0, n_falls_between_rows = 0; /* 32 bits, as the columns have: that makes vectors */
+    int is_outside = 0;
+    for (size_t k = (size_t)rows->starts[0] + 1; k < (size_t)rows->starts[n]; k++)
+        n_falls += columns[k] <= columns[k - 1];
+    for (size_t i = 0; i < n; i++) {
+        const int32_t start = rows->starts[i], end = rows->starts[i + 1];
+        if (start == end)
+            continue;
+        n_falls_between_rows += start > rows->starts[0] && columns[start] <= columns[start - 1];
+        is_outside |= columns[start] < 0 || (size_t)columns[end - 1] >= n_features;
+    }
+    return n_falls == n_falls_between_rows && !is_outside;
+}
+
 /* Asks memory for a row that is needed soon: the order is random, so that the machine cannot guess. Inline, because GCC drops the
  * call of a function that does nothing else. */
 static inline __attribute__((always_inline)) void prefetch(const fl_learner *l, const fl_rows *rows, size_t i)
@@ -118,40 +141,59 @@ static inline __attribute__((always_inline)) void prefetch(const fl_learner *l, 
     const size_t start = is_sparse ? (size_t)rows->starts[i] : i*l->n_features;
     const size_t n = is_sparse ? (size_t)rows->starts[i + 1] - start : l->n_features;
     const char *data = (const char *)rows->data + start*item;
-    for (size_t at = 0; at < n*item; at += CACHE_LINE)
-        __builtin_prefetch(data + at);
-    for (size_t at = 0; is_sparse && at < n*sizeof(int32_t); at += CACHE_LINE)
-        __builtin_prefetch((const char *)(rows->columns + start) + at);
+    for (size_t j = 0; j < n; j += PER_LINE) {
+        __builtin_prefetch(data + j*item);
+        __builtin_prefetch(data + j*item + CACHE_LINE);
+        if (is_sparse)
+            __builtin_prefetch(rows->columns + start + j);
+    }
     __builtin_prefetch(&rows->targets[i]);
 }
 
-/* In lanes, whose order the compiler may not choose. */
-static double dot(const double *x, const double *w, size_t n)
+/* In lanes, whose order the compiler may not choose. The weights are those at `columns`, which are copied, unless that is NULL: in
+ * one loop, because vectors that were just written number by number are slow to load. */
+static inline __attribute__((always_inline)) double dot(const double *x, const double *weights, const int32_t *columns,
+                                                        double *restrict copies, size_t n)
 {
     double lanes[LANES] = {0}, rest = 0;
     size_t j = 0;
     for (; j + LANES <= n; j += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lanes[k] += x[j + k]*w[j + k];
-    for (; j < n; j++)
-        rest += x[j]*w[j];
+        for (size_t k = j; k < j + LANES; k++) {
+            const double w = columns == NULL ? weights[k] : (copies[k] = weights[columns[k]]);
+            lanes[k - j] += x[k]*w;
+        }
+    for (; j < n; j++) {
+        const double w = columns == NULL ? weights[j] : (copies[j] = weights[columns[j]]);
+        rest += x[j]*w;
+    }
     for (size_t width = LANES/2; width > 0; width /= 2)
         for (size_t k = 0; k < width; k++)
             lanes[k] += lanes[k + width];
     return lanes[0] + rest;
 }
 
-/* The scores of a row by the weights of its features, which lie next to one another. */
-static void score(const fl_learner *l, const fl_row *row, const double *weights, double *scores)
+/* The sums of several outputs, by weights that lie next to one another. */
+static void add_products(const fl_row *row, const double *weights, double *sums, size_t n_outputs)
 {
-    const size_t n_outputs = l->n_outputs;
     for (size_t k = 0; k < n_outputs; k++)
-        scores[k] = n_outputs == 1 ? dot(row->x, weights, row->n) : 0;
-    for (size_t j = 0; n_outputs > 1 && j < row->n; j++)
+        sums[k] = 0;
+    for (size_t j = 0; j < row->n; j++)
         for (size_t k = 0; k < n_outputs; k++)
-            scores[k] += row->x[j]*weights[j*n_outputs + k];
-    for (size_t k = 0; k < n_outputs; k++)
-        scores[k] = l->decay*scores[k] + (l->intercept != NULL ? l->intercept[k] : 0);
+            sums[k] += row->x[j]*weights[j*n_outputs + k];
+}
+
+/* The scores of a row. Leaves the weights of a sparse row in l->copies. */
+static void score(const fl_learner *l, const fl_row *row)
+{
+    if (l->n_outputs > 1 && row->columns != NULL)
+        fl_gather_rows(l->copies, l->weights, row->n, row->columns, l->n_outputs);
+    if (l->n_outputs > 1)
+        add_products(row, row->columns != NULL ? l->copies : l->weights, l->scores, l->n_outputs);
+    else
+        l->scores[0] = row->columns != NULL ? dot(row->x, l->weights, row->columns, l->copies, row->n)
+                                            : dot(row->x, l->weights, NULL, NULL, row->n);
+    for (size_t k = 0; k < l->n_outputs; k++)
+        l->scores[k] = l->decay*l->scores[k] + (l->intercept != NULL ? l->intercept[k] : 0);
 }
 
 /* Adds the gradient of a row's loss, whose slopes are given, to l->gradient. */
@@ -203,8 +245,10 @@ static void settle(fl_learner *l)
         make_up(l, j);
         l->pulls[j] = 0;
     }
-    for (size_t i = 0; l->decay != 1 && i < l->n_features*l->n_outputs; i++)
-        l->weights[i] *= l->decay;
+    double *weights = l->weights;
+    const double decay = l->decay; /* which the compiler takes for one of the weights */
+    for (size_t i = 0; decay != 1 && i < l->n_features*l->n_outputs; i++)
+        weights[i] *= decay;
     l->decay = 1;
     l->pull = 0;
 }
@@ -226,10 +270,14 @@ static void step_all(fl_learner *l)
         l->weights[i] = within_orthant(l->weights[i], l->copies[i], l->gradient[i]);
 }
 
-/* Adds the penalty to l->compact, the gradient of what was seen; gradient descent has l2 in the decay. */
+/* What a step at what was seen has to add; gradient descent has l2 in the decay. */
+static double penalty_to_add(const fl_learner *l) { return l->is_exact ? 0 : l->l2; }
+static int adds_penalty(const fl_learner *l) { return l->l1 > 0 || penalty_to_add(l) > 0; }
+
+/* Adds the penalty to l->compact, the gradient of what was seen. */
 static void add_penalty(const fl_learner *l)
 {
-    const double l2 = l->is_exact ? 0 : l->l2, l1 = l->l1*l->unit;
+    const double l2 = penalty_to_add(l), l1 = l->l1*l->unit;
     for (size_t i = 0; i < l->n_seen*l->n_outputs; i++) {
         const double w = l->copies[i], g = l->compact[i] + l2*w;
         l->compact[i] = l1 > 0 ? with_l1(g, w, l1) : g;
@@ -247,17 +295,18 @@ static void stay_in_orthant(const fl_learner *l)
         }
 }
 
-/* A step of the weights of the features that were seen, which l->copies holds, and l->compact the gradient of their loss. */
-static void step_seen(fl_learner *l)
+/* A step of the weights of the features that were seen, which l->copies holds. The gradient of their loss is slope*gradient: of a
+ * penalty to add, or under clip_value, slope is 1 and gradient l->compact. */
+static void step_seen(fl_learner *l, const double *gradient, double slope)
 {
-    if (l->l1 > 0 || (l->l2 > 0 && !l->is_exact))
+    if (adds_penalty(l))
         add_penalty(l);
     if (l->is_exact) {
         const double lr = learning_rate(l);
         l->decay *= 1 - lr*l->l2;
         l->pull += lr*l->unit;
     }
-    fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->copies, l->compact);
+    fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->copies, gradient, slope);
     if (l->l1 > 0)
         stay_in_orthant(l);
     fl_scatter_rows(l->weights, l->copies, l->n_seen, l->seen, l->n_outputs);
@@ -307,9 +356,7 @@ static void update_average(fl_learner *l)
 static double examine(const fl_learner *l, const fl_rows *rows, size_t i, const fl_row *row, double share)
 {
     const double weight = rows->weights == NULL ? 1 : rows->weights[i];
-    if (row->columns != NULL)
-        fl_gather_rows(l->copies, l->weights, row->n, row->columns, l->n_outputs);
-    score(l, row, row->columns != NULL ? l->copies : l->weights, l->scores);
+    score(l, row);
     const double loss = judge(l, l->scores, rows->targets[i]);
     for (size_t k = 0; k < l->n_outputs; k++)
         l->scores[k] *= weight*share;
@@ -340,8 +387,12 @@ static double learn_sparse_row(fl_learner *l, const fl_rows *rows, size_t i)
     for (size_t j = 0; l->pulls != NULL && j < row.n; j++)
         make_up(l, (size_t)row.columns[j]);
     const double loss = examine(l, rows, i, &row, 1);
-    multiply(l->compact, &row, l->scores, l->n_outputs);
-    step_seen(l);
+    if (l->n_outputs == 1 && !adds_penalty(l) && l->settings->clip_value == HUGE_VAL) {
+        step_seen(l, row.x, l->scores[0]);
+    } else {
+        multiply(l->compact, &row, l->scores, l->n_outputs);
+        step_seen(l, l->compact, 1);
+    }
     return loss;
 }
 
@@ -358,7 +409,7 @@ static double learn_sparse_batch(fl_learner *l, const fl_rows *rows, const size_
     l->seen = l->seen_in_batch;
     collect(l);
     fl_gather_rows(l->copies, l->weights, l->n_seen, l->seen, l->n_outputs);
-    step_seen(l);
+    step_seen(l, l->compact, 1);
     return total;
 }
 
@@ -378,6 +429,16 @@ static double learn_batch(fl_learner *l, const fl_rows *rows, const size_t *orde
     if (l->average != NULL)
         update_average(l);
     return total;
+}
+
+/* Fisher and Yates, from the front: number i changes places with one of the i + 1 first, itself included. */
+void fl_shuffle(size_t n, size_t *order, uint64_t key)
+{
+    for (size_t i = 0; i < n; i++) {
+        const size_t place = (size_t)((double)(fl_draw(key, i) >> 11)*0x1p-53*(double)(i + 1));
+        order[i] = order[place];
+        order[place] = i;
+    }
 }
 
 double fl_learn(fl_learner *l, const fl_rows *rows, size_t n, const size_t *order, size_t batch, const fl_timetable *timetable)

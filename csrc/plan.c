@@ -16,7 +16,8 @@ enum {                      /* elements, measured */
     LEAST_TASK = 4096,      /* a task outweighs being handed out */
     LARGEST_TASK = 1 << 18, /* a few megabytes */
     TASKS = 32,             /* aimed at between these two */
-    PARALLEL = 1 << 16      /* a plan of fewer is stepped before a sleeping thread wakes */
+    PARALLEL = 1 << 16,     /* a plan of fewer is stepped before a sleeping thread wakes */
+    UNROLLED = 4            /* of a loop that no vectors are made of */
 };
 
 typedef struct {
@@ -35,6 +36,7 @@ struct fl_plan {
     double (*constants)[FL_MAX_CONSTANTS];  /* of each tensor, and the same narrowed */
     float (*narrowed)[FL_MAX_CONSTANTS];
     size_t *source;                         /* the tensor whose constants a tensor uses: itself, or an earlier one */
+    int is_ready;                           /* the constants of the step before hold for the next one at rows, too */
 };
 
 /* What a pass needs to know; lives on the stack of fl_plan_step. */
@@ -424,6 +426,18 @@ static void prepare(const fl_plan *plan)
     }
 }
 
+/* Most of what a step at a few rows takes is to compute constants that are the same as before. */
+static void prepare_once(fl_plan *plan)
+{
+    for (size_t i = 0; plan->is_ready && i < plan->n_tensors; i++)
+        if (is_active(plan, &plan->tensors[i]))
+            plan->tensors[i].running[0] += 1;
+    if (plan->is_ready)
+        return;
+    prepare(plan);
+    plan->is_ready = fl_rules[plan->rule].is_steady;
+}
+
 /* ---- the step ---- */
 
 /* What surrounds the rule for this tensor; the first average is the first weights. */
@@ -554,6 +568,7 @@ int fl_plan_enter(fl_plan *plan)
     if (!take(plan))
         return -1;
     memcpy(plan->current, plan->groups, plan->n_groups*sizeof *plan->groups);
+    plan->is_ready = 0;
     return 0;
 }
 
@@ -589,6 +604,8 @@ fl_status fl_plan_step(fl_plan *plan, const fl_settings *settings)
 
 void fl_plan_follow(fl_plan *plan, const fl_timetable *timetable, size_t k)
 {
+    if (timetable->n_numbers > 0)
+        plan->is_ready = 0;
     for (size_t i = 0; i < timetable->n_numbers; i++) {
         const double number = timetable->table[k*timetable->n_numbers + i];
         if (timetable->index[i] < FL_MAX_HYPERS)
@@ -609,23 +626,30 @@ void fl_gather_rows(double *rows, const double *array, size_t n, const int32_t *
 
 void fl_scatter_rows(double *array, const double *rows, size_t n, const int32_t *index, size_t width)
 {
-    for (size_t i = 0; width == 1 && i < n; i++)
+    const size_t n_whole = width == 1 ? n - n % UNROLLED : 0;
+    for (size_t i = 0; i < n_whole; i += UNROLLED)
+        for (size_t k = i; k < i + UNROLLED; k++)
+            array[index[k]] = rows[k];
+    for (size_t i = n_whole; width == 1 && i < n; i++)
         array[index[i]] = rows[i];
     for (size_t i = 0; width > 1 && i < n; i++)
         for (size_t k = 0; k < width; k++)
             array[(size_t)index[i]*width + k] = rows[i*width + k];
 }
 
-/* Of a tensor of contiguous doubles, or of copies of a part of it. */
-static void step_doubles(const fl_pass *pass, size_t tensor, void *param, const void *gradient, void *const *states, size_t n)
+/* Of a tensor of contiguous doubles, or of copies of a part of it; by slope*gradient. */
+static void step_doubles(const fl_pass *pass, size_t tensor, void *param, const void *gradient, double slope, void *const *states,
+                         size_t n)
 {
     const fl_plan *plan = pass->plan;
-    const fl_dress dress = dress_of(pass, &plan->tensors[tensor]);
+    fl_dress dress = dress_of(pass, &plan->tensors[tensor]);
+    dress.scale *= slope;
     pass->kernels->step[plan->rule][FL_DOUBLE](param, gradient, states, constants_of(plan, tensor),
                                                is_bare(&dress) ? NULL : &dress, NULL, n);
 }
 
-static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, double *rows, const double *gradient)
+static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_t width, double *rows, const double *gradient,
+                      double slope)
 {
     const fl_tensor *t = pass->plan->tensors;
     const size_t n_states = fl_rules[pass->plan->rule].info.n_states;
@@ -633,19 +657,19 @@ static void step_rows(const fl_pass *pass, size_t n, const int32_t *index, size_
     void *const to_states[FL_MAX_STATES] = {states[0], states[1], states[2], states[3]};
     for (size_t k = 0; k < n_states; k++)
         fl_gather_rows(states[k], t->state[k], n, index, width);
-    step_doubles(pass, 0, rows, gradient, to_states, n*width);
+    step_doubles(pass, 0, rows, gradient, slope, to_states, n*width);
     for (size_t k = 0; k < n_states; k++)
         fl_scatter_rows(t->state[k], states[k], n, index, width);
 }
 
 void fl_plan_step_at(fl_plan *plan, const fl_settings *settings, size_t n, const int32_t *index, size_t width, double *rows,
-                     const double *gradient)
+                     const double *gradient, double slope)
 {
     const fl_pass pass = pass_of(plan, settings);
     const size_t at_once = FL_BLOCK/width;
-    prepare(plan);
+    prepare_once(plan);
     for (size_t done = 0; done < n; done += at_once)
-        step_rows(&pass, smaller(n - done, at_once), index + done, width, rows + done*width, gradient + done*width);
+        step_rows(&pass, smaller(n - done, at_once), index + done, width, rows + done*width, gradient + done*width, slope);
     for (size_t i = 1; i < plan->n_tensors; i++)
-        step_doubles(&pass, i, plan->tensors[i].param, plan->tensors[i].grad, plan->tensors[i].state, plan->tensors[i].size);
+        step_doubles(&pass, i, plan->tensors[i].param, plan->tensors[i].grad, 1, plan->tensors[i].state, plan->tensors[i].size);
 }

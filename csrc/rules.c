@@ -86,16 +86,16 @@ static inline double fl_times(double a, double b) { return a*b < DBL_MIN ? 0 : a
     }
 #include "rules.h"
 
-#define FL_ROW(name, hyper, running, state, derived, ratio)                                                    \
+#define FL_ROW(name, hyper, running, state, derived, prepare, ratio)                                             \
     [FL_PASTE(FL_RULE, name)] = {                                                                              \
         {#name, 0 FL_LIST(FL_COUNT_OF, hyper), 1 FL_LIST(FL_COUNT_OF, running), 0 FL_LIST(FL_COUNT_OF, state), \
          0 FL_LIST(FL_COUNT_OF, hyper) FL_LIST(FL_COUNT_OF, derived),                                          \
          FL_PASTE(name, hyper_names), FL_PASTE(name, running_names), FL_PASTE(name, state_names)},                             \
-        FL_PASTE(name, begin), FL_PASTE(name, constants), ratio},
+        FL_PASTE(name, begin), FL_PASTE(name, constants), ratio, sizeof FL_STRING(prepare) == 1},
 #define FL_RULE(name, hyper, running, state, derived, start, prepare, update) \
-    FL_ROW(name, hyper, running, state, derived, NULL)
+    FL_ROW(name, hyper, running, state, derived, prepare, NULL)
 #define FL_RULE_WITH_NORMS(name, hyper, running, state, derived, start, prepare, moments, direction, norms, ratio, update) \
-    FL_ROW(name, hyper, running, state, derived, FL_PASTE(name, quotient))
+    FL_ROW(name, hyper, running, state, derived, prepare, FL_PASTE(name, quotient))
 const fl_rule_functions fl_rules[FL_N_RULES] = {
 #include "rules.h"
 };

@@ -1016,20 +1016,20 @@ static void test_descent(void)
 }
 
 /* Gradient descent on sparse rows, whose penalty is made up for, and on the same rows in full. */
-static void test_linear(void)
+static void test_linear(fl_loss loss, size_t n_outputs, double l1)
 {
-    enum { N_ROWS = 30, N_FEATURES = 9, N_OUTPUTS = 3, N_WEIGHTS = N_FEATURES*N_OUTPUTS };
+    enum { N_ROWS = 30, N_FEATURES = 19, MOST_OUTPUTS = 3, N_WEIGHTS = N_FEATURES*MOST_OUTPUTS };
     static float full[N_ROWS*N_FEATURES], packed[N_ROWS*N_FEATURES];
     int32_t columns[N_ROWS*N_FEATURES], starts[N_ROWS + 1] = {0};
-    double targets[N_ROWS], sizes[N_ROWS], weights[2][N_WEIGHTS] = {{0}}, intercepts[2][N_OUTPUTS] = {{0}};
+    double targets[N_ROWS], sizes[N_ROWS], weights[2][N_WEIGHTS] = {{0}}, intercepts[2][MOST_OUTPUTS] = {{0}};
     size_t order[N_ROWS];
     for (size_t i = 0; i < N_ROWS; i++) {
         order[i] = (7*i) % N_ROWS;
-        targets[i] = (double)(mix(i) % N_OUTPUTS);
+        targets[i] = (double)(mix(i) % (loss == FL_SOFTMAX ? n_outputs : 2));
         sizes[i] = 1 + fabs(number(i));
         starts[i + 1] = starts[i];
         for (size_t j = 0; j < N_FEATURES; j++) {
-            full[i*N_FEATURES + j] = mix(i*N_FEATURES + j) % 3 != 0 ? 0 : (float)number(i*N_FEATURES + j + 1);
+            full[i*N_FEATURES + j] = mix(i*N_FEATURES + j) % 3 == 0 ? 0 : (float)number(i*N_FEATURES + j + 1);
             if (full[i*N_FEATURES + j] != 0) {
                 columns[starts[i + 1]] = (int32_t)j;
                 packed[starts[i + 1]++] = full[i*N_FEATURES + j];
@@ -1040,46 +1040,78 @@ static void test_linear(void)
         {.data = full, .is_single = 1, .targets = targets, .weights = sizes},
         {.data = packed, .is_single = 1, .columns = columns, .starts = starts, .targets = targets, .weights = sizes},
     };
+    expect(fl_columns_increase(&forms[1], N_ROWS, N_FEATURES), "fl_columns_increase: they do");
+    expect(!fl_columns_increase(&forms[1], N_ROWS, N_FEATURES - 1), "fl_columns_increase: the last one is outside");
+    const int32_t first = columns[starts[3]];
+    columns[starts[3]] = columns[starts[3] + 1];
+    expect(!fl_columns_increase(&forms[1], N_ROWS, N_FEATURES), "fl_columns_increase: one is there twice");
+    columns[starts[3]] = -1;
+    expect(!fl_columns_increase(&forms[1], N_ROWS, N_FEATURES), "fl_columns_increase: one is negative");
+    columns[starts[3]] = first;
     const fl_settings settings = {.scale = 1, .clip_value = HUGE_VAL, .clip_norm = HUGE_VAL, .nonfinite = FL_IGNORE, .threads = 1};
     const double rates[2*N_ROWS] = {[0] = 0.5, [1] = 0.4, [2] = 0.3};
     const size_t index = 0;
-    const fl_timetable timetable = {1, &index, rates};
-    for (size_t batch = 1; batch <= 4; batch += 3) {
+    for (size_t trial = 0; trial < 4; trial++) {
+        const size_t batch = trial % 2 == 0 ? 1 : 4;
+        const fl_timetable timetable = {trial / 2, &index, rates}; /* the first trials: none, a learning rate of 1/32 */
         double total[2] = {0};
         memset(weights, 0, sizeof weights);
         memset(intercepts, 0, sizeof intercepts);
         for (size_t form = 0; form < 2; form++) {
-            double gradient[N_WEIGHTS] = {0}, slopes[N_OUTPUTS], copies[N_WEIGHTS], compact[N_WEIGHTS], scores[N_OUTPUTS];
+            double gradient[N_WEIGHTS] = {0}, slopes[MOST_OUTPUTS], copies[N_WEIGHTS], compact[N_WEIGHTS], scores[MOST_OUTPUTS];
             double row[N_FEATURES], running[2] = {0}, pulls[N_FEATURES] = {0};
             int32_t seen[N_FEATURES];
             unsigned char is_seen[N_FEATURES] = {0};
             fl_plan *plan = fl_plan_new(FL_RULE_sgd, 2, 1);
             fl_plan_tensors(plan)[0] = (fl_tensor){.param = (char *)weights[form], .grad = (char *)gradient, .running = &running[0],
-                .size = N_WEIGHTS, .param_format = FL_FLOAT64, .grad_format = FL_FLOAT64};
+                .size = N_FEATURES*n_outputs, .param_format = FL_FLOAT64, .grad_format = FL_FLOAT64};
             fl_plan_tensors(plan)[1] = (fl_tensor){.param = (char *)intercepts[form], .grad = (char *)slopes, .running = &running[1],
-                .size = N_OUTPUTS, .param_format = FL_FLOAT64, .grad_format = FL_FLOAT64};
+                .size = n_outputs, .param_format = FL_FLOAT64, .grad_format = FL_FLOAT64};
+            fl_plan_groups(plan)->hypers[0] = 0.03125;
             expect(fl_plan_arrange(plan) == FL_OK && fl_plan_enter(plan) == 0, "fl_learn: no plan");
-            fl_learner l = {.plan = plan, .settings = &settings, .loss = FL_SOFTMAX, .l2 = 0.3, .l1 = 0.02,
-                .n_features = N_FEATURES, .n_outputs = N_OUTPUTS, .weights = weights[form], .intercept = intercepts[form],
+            fl_learner l = {.plan = plan, .settings = &settings, .loss = loss, .l2 = 0.3, .l1 = l1,
+                .n_features = N_FEATURES, .n_outputs = n_outputs, .weights = weights[form], .intercept = intercepts[form],
                 .gradient = gradient, .intercept_gradient = slopes, .copies = copies, .compact = compact, .scores = scores,
                 .row = row, .decay = 1};
             if (form == 1) {
                 l.seen_in_batch = seen;
                 l.is_seen = is_seen;
                 l.is_exact = 1;
-                l.pulls = pulls;
+                l.pulls = l1 > 0 ? pulls : NULL;
             }
             total[form] = fl_learn(&l, &forms[form], N_ROWS, order, batch, &timetable);
             expect(l.decay == 1 && l.pull == 0, "fl_learn: the penalty is not settled");
+            for (size_t i = 0; i < 2; i++)
+                expect(running[i] == (double)((N_ROWS + batch - 1)/batch), "fl_learn: counted %g steps", running[i]);
             fl_plan_leave(plan);
             fl_plan_free(plan);
         }
         expect(fabs(total[0] - total[1]) <= 1e-12*total[0] && total[0] > 0, "fl_learn: %g %g", total[0], total[1]);
-        for (size_t i = 0; i < N_WEIGHTS; i++)
-            expect(fabs(weights[0][i] - weights[1][i]) <= 1e-12, "fl_learn: weight %zu %g %g", i, weights[0][i], weights[1][i]);
-        for (size_t k = 0; k < N_OUTPUTS; k++)
+        for (size_t i = 0; i < N_FEATURES*n_outputs; i++)
+            expect(fabs(weights[0][i] - weights[1][i]) <= 1e-12*fmax(1, fabs(weights[0][i])), "fl_learn: weight %zu %g %g", i,
+                   weights[0][i], weights[1][i]);
+        for (size_t k = 0; k < n_outputs; k++)
             expect(fabs(intercepts[0][k] - intercepts[1][k]) <= 1e-12 && intercepts[0][k] != 0, "fl_learn: intercept %zu", k);
     }
+}
+
+/* Every order of four is as likely as the others: 1/24 of the keys, with a standard deviation of 31. */
+static void test_shuffle(void)
+{
+    enum { N = 4, N_KEYS = 24000 };
+    size_t counts[N*N*N*N] = {0}, n_orders = 0;
+    for (uint64_t key = 0; key < N_KEYS; key++) {
+        size_t order[N], place = 0;
+        fl_shuffle(N, order, mix(key));
+        for (size_t i = 0; i < N; i++)
+            place = N*place + order[i];
+        counts[place]++;
+    }
+    for (size_t i = 0; i < N*N*N*N; i++) {
+        expect(counts[i] == 0 || (counts[i] > 850 && counts[i] < 1150), "fl_shuffle: order %zu came %zu times", i, counts[i]);
+        n_orders += counts[i] > 0;
+    }
+    expect(n_orders == 24, "fl_shuffle: %zu orders", n_orders);
 }
 
 int main(int n_arguments, char **arguments)
@@ -1104,7 +1136,10 @@ int main(int n_arguments, char **arguments)
     test_axes();
     test_tape();
     test_descent();
-    test_linear();
+    test_linear(FL_SOFTMAX, 3, 0.02);
+    test_linear(FL_LOG, 1, 0.02);
+    test_linear(FL_LOG, 1, 0);
+    test_shuffle();
     for (size_t i = 0; i < fl_rule_count(); i += every)
         for (fl_format format = FL_FLOAT32; format <= FL_FLOAT64; format++)
             test_rule((setup){.rule = i, .format = format});

@@ -165,7 +165,8 @@ class _Linear(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _epoch(self, learner: _core.Learner, samples: _core.Samples, n: int, rng: np.random.RandomState) -> float:
         """Learn from every sample once; return the mean of the weighted losses."""
-        order = (rng.permutation(n) if self.shuffle else np.arange(n)).astype(np.uintp)
+        key = int(rng.randint(1 << 63, dtype=np.int64))
+        order = _core.shuffled(n, key) if self.shuffle else np.arange(n, dtype=np.uintp)
         batch = n if self.batch_size == "all" else min(int(self.batch_size), n)
         chunk = max(_CHUNK // batch, 1) * batch
         l2, _ = self._penalties

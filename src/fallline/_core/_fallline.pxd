@@ -254,5 +254,7 @@ cdef extern from "fallline.h" nogil:
         double decay, pull
         size_t n_seen
 
+    int fl_columns_increase(const fl_rows *rows, size_t n, size_t n_features) noexcept
+    void fl_shuffle(size_t n, size_t *order, uint64_t key) noexcept
     double fl_learn(fl_learner *learner, const fl_rows *rows, size_t n, const size_t *order, size_t batch,
                     const fl_timetable *timetable) noexcept

@@ -12,6 +12,13 @@ LOSSES = {
 }
 
 
+def shuffled(size_t n, uint64_t key):
+    """Return the numbers 0 to n - 1 in an order that the key decides."""
+    order = np.empty(n, np.uintp)
+    fl_shuffle(n, <size_t *>cnp.PyArray_DATA(order), key)
+    return order
+
+
 cdef class Samples:
     """Rows to learn from, looked at once.
 
@@ -37,7 +44,6 @@ cdef class Samples:
                   const double[::1] weights):
         cdef const int32_t[::1] own_columns, own_starts
         cdef Py_ssize_t i
-        cdef bint is_outside = False
         if not cnp.PyArray_IS_C_CONTIGUOUS(data) or data.dtype not in (np.float32, np.float64):
             raise IndexError
         self.kept = (data, columns, starts, targets, weights)
@@ -54,13 +60,12 @@ cdef class Samples:
             for i in range(<Py_ssize_t>self.n):
                 if own_starts[i + 1] < own_starts[i]:
                     raise IndexError
-            for i in range(own_columns.shape[0]):
-                is_outside |= own_columns[i] < 0 or <size_t>own_columns[i] >= n_features
-            if is_outside:
-                raise IndexError
             self.rows.starts = &own_starts[0]
             self.rows.columns = &own_columns[0] if own_columns.shape[0] > 0 else <const int32_t *>&own_starts[0]
-            self.is_canonical = self._increase()
+            self.is_canonical = fl_columns_increase(&self.rows, self.n, n_features)
+            for i in range(0 if self.is_canonical else own_columns.shape[0]):
+                if own_columns[i] < 0 or <size_t>own_columns[i] >= n_features:
+                    raise IndexError
         for i in range(<Py_ssize_t>self.n):
             if not targets[i] >= self.largest:
                 continue
@@ -70,15 +75,6 @@ cdef class Samples:
             if <size_t>weights.shape[0] != self.n:
                 raise IndexError
             self.rows.weights = &weights[0] if self.n > 0 else NULL
-
-    cdef bint _increase(self) noexcept:
-        cdef bint do_not = False
-        cdef size_t i
-        cdef int32_t k
-        for i in range(self.n):
-            for k in range(self.rows.starts[i] + 1, self.rows.starts[i + 1]):
-                do_not |= self.rows.columns[k] <= self.rows.columns[k - 1]
-        return not do_not
 
 
 cdef class Learner:
@@ -125,17 +121,20 @@ cdef class Learner:
         self.plan, self.kept, self.l.decay = plan, [], 1
         self.l.plan, self.l.settings, self.l.loss, self.l.parameter = plan.plan, &self.settings, LOSSES[loss], parameter
         self.l.l2, self.l.l1, self.l.n_features, self.l.n_outputs, self.l.lr = l2, l1, n, n_outputs, lr
-        self.l.weights, self.l.gradient = <double *>plan.tensors[0].param, self._floats(size)
-        self.l.copies, self.l.scores, self.l.row = self._floats(size), self._floats(n_outputs), self._floats(n)
+        self.l.weights, self.l.gradient = <double *>plan.tensors[0].param, self._zeros(size)
+        self.l.copies, self.l.scores, self.l.row = self._scratch(size), self._scratch(n_outputs), self._scratch(n)
         if plan.n_tensors == 2:
-            self.l.intercept, self.l.intercept_gradient = <double *>plan.tensors[1].param, self._floats(n_outputs)
+            self.l.intercept, self.l.intercept_gradient = <double *>plan.tensors[1].param, self._zeros(n_outputs)
         if average is not None:
             self._set_average(average, size)
         if only_seen:
             self._set_seen(n, size, is_exact)
 
-    cdef double *_floats(self, size_t n) except NULL:
+    cdef double *_zeros(self, size_t n) except NULL:
         return <double *>self._memory(np.zeros(n + 1))
+
+    cdef double *_scratch(self, size_t n) except NULL:
+        return <double *>self._memory(np.empty(n + 1))
 
     cdef void *_memory(self, array) except NULL:
         self.kept.append(array)
@@ -155,12 +154,12 @@ cdef class Learner:
         return 0
 
     cdef int _set_seen(self, size_t n, size_t size, bint is_exact) except -1:
-        self.l.compact = self._floats(size)
-        self.l.seen_in_batch = <int32_t *>self._memory(np.zeros(n + 1, np.int32))
+        self.l.compact = self._scratch(size)
+        self.l.seen_in_batch = <int32_t *>self._memory(np.empty(n + 1, np.int32))
         self.l.is_seen = <unsigned char *>self._memory(np.zeros(n + 1, np.uint8))
         self.l.is_exact = is_exact
         if is_exact and self.l.l1 > 0:
-            self.l.pulls = self._floats(n)
+            self.l.pulls = self._zeros(n)
         return 0
 
     @property
@@ -185,6 +184,7 @@ cdef class Learner:
         """
         cdef fl_timetable timetable
         cdef size_t i, n = order.shape[0], n_steps
+        cdef bint is_outside = False
         cdef double total
         if batch == 0 or samples.n_features != self.l.n_features:
             raise IndexError
@@ -192,8 +192,9 @@ cdef class Learner:
                 (self.l.loss == FL_SOFTMAX and samples.largest >= self.l.n_outputs):
             raise IndexError
         for i in range(n):
-            if order[i] >= samples.n:
-                raise IndexError
+            is_outside |= order[i] >= samples.n
+        if is_outside:
+            raise IndexError
         n_steps = (n + batch - 1)//batch
         timetable.n_numbers = index.shape[0]
         if timetable.n_numbers > 0:
