@@ -408,12 +408,15 @@ typedef struct {
     double *scores, *row;         /* n_outputs; n_features */
     double *average, *average_intercept; /* mean of the weights after each step; NULL: none */
     size_t n_averaged;
-    /* To step only the features that a batch of sparse rows has, else NULL; without averages, and for n_outputs <= FL_BLOCK: */
+    /* To step only the features that a batch of sparse rows has, else NULL; for n_outputs <= FL_BLOCK: */
     int32_t *seen_in_batch;       /* n_features */
     unsigned char *is_seen;       /* n_features zeros */
     int is_exact;                 /* the rule is gradient descent: the penalty of the rest is made up for; lr*l2 < 1 */
-    double *pulls;                /* n_features zeros, if so and l1 > 0; else NULL */
+    double *pulls;                /* n_features zeros, if so and l1 > 0, then without averages; else NULL */
+    double *lags;                 /* zeros of the size of weights, if there are averages; else NULL */
     double decay, pull;           /* 1 and 0 */
+    double mass;                  /* 0 */
+    size_t n_lagging;             /* 0 */
     double unit;                  /* while a step is made */
     const int32_t *seen;
     size_t n_seen;

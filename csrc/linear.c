@@ -8,6 +8,10 @@
  * multiplies every weight by 1 - lr*l2, which is kept as one number, `decay`, that the weights are in units of; and pulls every
  * weight to 0 by lr*l1, which in these units is the same for all that have not been seen since. Under another rule what it would
  * have done to the rest is left out.
+ *
+ * The average of the weights is made up for as well. In units of the decay a weight changes only when it is seen: a change by d, when
+ * the decays of all steps so far add up to m, is missing from the sum of u*decay over all steps by d*m, if u is the last value. So
+ * what is missing is summed up, the `lag`, and the average is computed when the weights are settled.
  */
 #include "fallline.h"
 #include "random.h"
@@ -21,6 +25,7 @@ enum {
     AHEAD = 4                              /* rows to ask memory for, measured */
 };
 static const double LEAST_DECAY = 0x1p-300; /* of a penalty made up for later, before the units overflow */
+static const double LEAST_DECAY_OF_SUMS = 0x1p-8; /* before sums in these units lose digits */
 
 /* ---- losses: the value at a score, and its slope ---- */
 
@@ -238,9 +243,22 @@ static void make_up(const fl_learner *l, size_t feature)
     l->pulls[feature] = l->pull;
 }
 
+/* The averages of the steps since they were last settled join those before. */
+static void settle_averages(fl_learner *l)
+{
+    const double steps = (double)l->n_lagging, total = (double)(l->n_averaged += l->n_lagging);
+    for (size_t i = 0; l->n_lagging > 0 && i < l->n_features*l->n_outputs; i++) {
+        l->average[i] += (l->weights[i]*l->mass - l->lags[i] - steps*l->average[i])/total;
+        l->lags[i] = 0;
+    }
+    l->mass = 0;
+    l->n_lagging = 0;
+}
+
 /* All weights as they are. */
 static void settle(fl_learner *l)
 {
+    settle_averages(l);
     for (size_t j = 0; l->pulls != NULL && j < l->n_features; j++) {
         make_up(l, j);
         l->pulls[j] = 0;
@@ -295,6 +313,21 @@ static void stay_in_orthant(const fl_learner *l)
         }
 }
 
+/* The weights at what was seen are about to become l->copies. */
+static void add_lags(const fl_learner *l)
+{
+    const size_t n_outputs = l->n_outputs;
+    for (size_t i = 0; i < l->n_seen; i++)
+        for (size_t k = 0, at = (size_t)l->seen[i]*n_outputs; k < n_outputs; k++)
+            l->lags[at + k] += (l->copies[i*n_outputs + k] - l->weights[at + k])*l->mass;
+}
+
+static void average_intercept(const fl_learner *l, double share)
+{
+    for (size_t k = 0; l->intercept != NULL && k < l->n_outputs; k++)
+        l->average_intercept[k] += share*(l->intercept[k] - l->average_intercept[k]);
+}
+
 /* A step of the weights of the features that were seen, which l->copies holds. The gradient of their loss is slope*gradient: of a
  * penalty to add, or under clip_value, slope is 1 and gradient l->compact. */
 static void step_seen(fl_learner *l, const double *gradient, double slope)
@@ -309,10 +342,16 @@ static void step_seen(fl_learner *l, const double *gradient, double slope)
     fl_plan_step_at(l->plan, l->settings, l->n_seen, l->seen, l->n_outputs, l->copies, gradient, slope);
     if (l->l1 > 0)
         stay_in_orthant(l);
+    if (l->lags != NULL)
+        add_lags(l);
     fl_scatter_rows(l->weights, l->copies, l->n_seen, l->seen, l->n_outputs);
     for (size_t i = 0; l->pulls != NULL && i < l->n_seen; i++)
         l->pulls[l->seen[i]] = l->pull;
-    if (l->decay < LEAST_DECAY)
+    if (l->lags != NULL) {
+        l->mass += l->decay;
+        average_intercept(l, 1/(double)(l->n_averaged + ++l->n_lagging));
+    }
+    if (l->decay < (l->lags != NULL ? LEAST_DECAY_OF_SUMS : LEAST_DECAY))
         settle(l);
 }
 
@@ -347,8 +386,7 @@ static void update_average(fl_learner *l)
     const double share = 1/(double)++l->n_averaged;
     for (size_t i = 0; i < l->n_features*l->n_outputs; i++)
         l->average[i] += share*(l->weights[i] - l->average[i]);
-    for (size_t k = 0; l->intercept != NULL && k < l->n_outputs; k++)
-        l->average_intercept[k] += share*(l->intercept[k] - l->average_intercept[k]);
+    average_intercept(l, share);
 }
 
 /* Row i with its share in the batch: its scores become slopes, by weights in units of what l->decay will be. Returns its loss.

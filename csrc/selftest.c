@@ -1016,12 +1016,13 @@ static void test_descent(void)
 }
 
 /* Gradient descent on sparse rows, whose penalty is made up for, and on the same rows in full. */
-static void test_linear(fl_loss loss, size_t n_outputs, double l1)
+static void test_linear(fl_loss loss, size_t n_outputs, double l1) /* with averages if l1 is 0 */
 {
     enum { N_ROWS = 30, N_FEATURES = 19, MOST_OUTPUTS = 3, N_WEIGHTS = N_FEATURES*MOST_OUTPUTS };
     static float full[N_ROWS*N_FEATURES], packed[N_ROWS*N_FEATURES];
     int32_t columns[N_ROWS*N_FEATURES], starts[N_ROWS + 1] = {0};
     double targets[N_ROWS], sizes[N_ROWS], weights[2][N_WEIGHTS] = {{0}}, intercepts[2][MOST_OUTPUTS] = {{0}};
+    double averages[2][N_WEIGHTS], average_intercepts[2][MOST_OUTPUTS];
     size_t order[N_ROWS];
     for (size_t i = 0; i < N_ROWS; i++) {
         order[i] = (7*i) % N_ROWS;
@@ -1057,9 +1058,11 @@ static void test_linear(fl_loss loss, size_t n_outputs, double l1)
         double total[2] = {0};
         memset(weights, 0, sizeof weights);
         memset(intercepts, 0, sizeof intercepts);
+        memset(averages, 0, sizeof averages);
+        memset(average_intercepts, 0, sizeof average_intercepts);
         for (size_t form = 0; form < 2; form++) {
             double gradient[N_WEIGHTS] = {0}, slopes[MOST_OUTPUTS], copies[N_WEIGHTS], compact[N_WEIGHTS], scores[MOST_OUTPUTS];
-            double row[N_FEATURES], running[2] = {0}, pulls[N_FEATURES] = {0};
+            double row[N_FEATURES], running[2] = {0}, pulls[N_FEATURES] = {0}, lags[N_WEIGHTS] = {0};
             int32_t seen[N_FEATURES];
             unsigned char is_seen[N_FEATURES] = {0};
             fl_plan *plan = fl_plan_new(FL_RULE_sgd, 2, 1);
@@ -1078,6 +1081,11 @@ static void test_linear(fl_loss loss, size_t n_outputs, double l1)
                 l.is_seen = is_seen;
                 l.is_exact = 1;
                 l.pulls = l1 > 0 ? pulls : NULL;
+                l.lags = l1 > 0 ? NULL : lags;
+            }
+            if (l1 == 0) {
+                l.average = averages[form];
+                l.average_intercept = average_intercepts[form];
             }
             total[form] = fl_learn(&l, &forms[form], N_ROWS, order, batch, &timetable);
             expect(l.decay == 1 && l.pull == 0, "fl_learn: the penalty is not settled");
@@ -1087,11 +1095,17 @@ static void test_linear(fl_loss loss, size_t n_outputs, double l1)
             fl_plan_free(plan);
         }
         expect(fabs(total[0] - total[1]) <= 1e-12*total[0] && total[0] > 0, "fl_learn: %g %g", total[0], total[1]);
-        for (size_t i = 0; i < N_FEATURES*n_outputs; i++)
+        for (size_t i = 0; i < N_FEATURES*n_outputs; i++) {
             expect(fabs(weights[0][i] - weights[1][i]) <= 1e-12*fmax(1, fabs(weights[0][i])), "fl_learn: weight %zu %g %g", i,
                    weights[0][i], weights[1][i]);
-        for (size_t k = 0; k < n_outputs; k++)
+            expect(fabs(averages[0][i] - averages[1][i]) <= 1e-12*fmax(1, fabs(averages[0][i])), "fl_learn: average %zu %g %g", i,
+                   averages[0][i], averages[1][i]);
+        }
+        for (size_t k = 0; k < n_outputs; k++) {
             expect(fabs(intercepts[0][k] - intercepts[1][k]) <= 1e-12 && intercepts[0][k] != 0, "fl_learn: intercept %zu", k);
+            expect(fabs(average_intercepts[0][k] - average_intercepts[1][k]) <= 1e-12 && (average_intercepts[0][k] != 0) == (l1 == 0),
+                   "fl_learn: average intercept %zu", k);
+        }
     }
 }
 
@@ -1137,6 +1151,7 @@ int main(int n_arguments, char **arguments)
     test_tape();
     test_descent();
     test_linear(FL_SOFTMAX, 3, 0.02);
+    test_linear(FL_SOFTMAX, 3, 0);
     test_linear(FL_LOG, 1, 0.02);
     test_linear(FL_LOG, 1, 0);
     test_shuffle();

@@ -230,6 +230,43 @@ def test_average_is_the_mean_of_all_steps(form):
     assert_same(fitted, np.mean([w for w, _ in seen], axis=0), np.mean([b for _, b in seen], axis=0))
 
 
+@pytest.mark.parametrize("batch", [1, 7, "all"])
+@pytest.mark.parametrize("penalty", ["l2", "elasticnet", None])
+@pytest.mark.parametrize(("kind", "loss", "y", "n_outputs"), CASES, ids=[f"{c[1]}-{c[3]}" for c in CASES])
+def test_averages_of_sparse_rows_are_of_all_weights_after_all_steps(kind, loss, y, n_outputs, penalty, batch):
+    """A strong penalty, so that the weights are settled within an epoch; the last part is learned by another call."""
+    l2, l1 = {"l2": (0.5, 0.0), "elasticnet": (0.3, 0.2), None: (0.0, 0.0)}[penalty]
+    fitted = model(kind, loss=loss, penalty=penalty, alpha=0.5, l1_ratio=0.4, lr=0.2, batch_size=batch, average=True)
+    rows = sparse.csr_matrix(X)
+    first = {"classes": np.unique(y)} if kind is LinearClassifier else {}
+    for _ in range(3):
+        fitted.partial_fit(rows, y, **first)
+    _, _, _, seen = literal(loss, y, n_outputs, "sgd", N if batch == "all" else batch, 3, l2, l1,
+                            parameter=parameter_of(loss), lr=0.2)  # fmt: skip
+    assert_same(fitted, np.mean([w for w, _ in seen], axis=0), np.mean([b for _, b in seen], axis=0), 1e-9)
+
+
+def test_averages_under_a_strong_penalty_lose_no_digits():
+    """The units of the weights would fall to 0.8**800 within an epoch, and sums in them to nothing but rounding."""
+    rows, y = np.tile(X, (20, 1)), np.tile(Y2, 20)
+    settings = {"alpha": 2.0, "lr": 0.1, "average": True}
+    dense, rare = (model(LinearClassifier, **settings).fit(form, y) for form in (rows, sparse.csr_matrix(rows)))
+    np.testing.assert_allclose(rare.coef_, dense.coef_, rtol=1e-11)
+    np.testing.assert_allclose(rare.intercept_, dense.intercept_, rtol=1e-11)
+
+
+def test_averages_of_sparse_adam_are_of_what_it_did():
+    """Of the weights after every step, which models that stop there have."""
+    rows, settings = sparse.csr_matrix(X), {"optimizer": "adam", "lr": 0.05, "alpha": 0.02}
+    ends = []
+    step_by_step = model(LinearClassifier, **settings)
+    for i in range(N):
+        step_by_step.partial_fit(rows[i], Y2[i : i + 1], classes=[0, 1])
+        ends.append((step_by_step.coef_.T.copy(), step_by_step.intercept_.copy()))
+    fitted = model(LinearClassifier, average=True, max_iter=1, **settings).fit(rows, Y2)
+    assert_same(fitted, np.mean([w for w, _ in ends], axis=0), np.mean([b for _, b in ends], axis=0), 1e-9)
+
+
 def test_schedules_count_steps():
     lr = fl.schedules.cosine(0.2, total=3 * N)
     fitted = model(LinearClassifier, lr=lr, optimizer="momentum", optimizer_params={"momentum": 0.8}).fit(X, Y2)
@@ -469,13 +506,13 @@ row(
 )
 row(
     "sparse-norm",
-    '(X): must be dense with lamb, clip_norm or ema, which look at all weights at every step; got a sparse matrix. Use X.toarray(), average=True or batch_size="all", which step all weights.',
+    '(X): must be dense with lamb, clip_norm or ema, which look at all weights at every step; got a sparse matrix. Use X.toarray() or batch_size="all", which step all weights.',
     lambda one: one.fit(sparse.csr_matrix(X), Y2),
     optimizer="lamb",
 )
 row(
     "sparse-many",
-    '(y): must have at most 1024 classes if X is sparse; got 1100. Use X.toarray(), average=True or batch_size="all", which step all weights.',
+    '(y): must have at most 1024 classes if X is sparse; got 1100. Use X.toarray() or batch_size="all", which step all weights.',
     lambda one: one.fit(sparse.csr_matrix((3300, 2)), np.arange(3300) % 1100),
 )
 row(

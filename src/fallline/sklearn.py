@@ -120,8 +120,9 @@ class _Linear(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         """Return the native loop over the present weights, for rows of one kind."""
         optimizer, (l2, l1) = self._optimizer, self._penalties
         n_outputs = optimizer.params["weights"].shape[1]
-        only_seen = is_sparse and not self.average and self.batch_size != "all"
-        is_exact = only_seen and optimizer._built == "sgd"
+        is_sgd = optimizer._built == "sgd"
+        only_seen = is_sparse and self.batch_size != "all" and not (self.average and is_sgd and l1 > 0)
+        is_exact = only_seen and is_sgd
         if only_seen:
             self._check_sparse(n_outputs)
         lr = _core.rules()[optimizer._built]["hypers"].index("lr")
@@ -133,7 +134,7 @@ class _Linear(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _check_sparse(self, n_outputs: int) -> None:
         name, optimizer = type(self).__name__, self._optimizer
-        cure = 'Use X.toarray(), average=True or batch_size="all", which step all weights.'
+        cure = 'Use X.toarray() or batch_size="all", which step all weights.'
         if optimizer._built in _WITH_NORMS or optimizer.clip_norm is not None or optimizer.ema is not None:
             what = f"{self.optimizer}, clip_norm or ema" if optimizer._built in _WITH_NORMS else "clip_norm or ema"
             raise ValueError(
@@ -399,9 +400,10 @@ class LinearClassifier(ClassifierMixin, _Linear):  # type: ignore[misc]
     rows a step touches the weights of the features that the batch has. With "sgd" the penalty of the others is made up
     for exactly (Lipton & Elkan 2015); with "adagrad" and without a penalty nothing is missed, because a gradient of 0
     changes nothing. Other optimizers leave the moments of absent features as they are, and with them the penalty
-    (the "lazy" Adam of other libraries). ``average=True`` and ``batch_size="all"`` step all weights. Other than in
-    scikit-learn's SGDClassifier, the classes of "one against the rest" see the samples in one order, and class weights
-    hold in all of the problems.
+    (the "lazy" Adam of other libraries). Averages are of all weights after all steps, and made up for, too.
+    ``batch_size="all"`` steps all weights, and so does ``average=True`` with "sgd" and l1. Other than in scikit-learn's
+    SGDClassifier, the classes of "one against the rest" see the samples in one order, and class weights hold in all of
+    the problems.
 
     The loop over the samples is native, without the GIL: models fit in parallel in threads.
 

@@ -251,6 +251,7 @@ cdef extern from "fallline.h" nogil:
         unsigned char *is_seen
         int is_exact
         double *pulls
+        double *lags
         double decay, pull
         size_t n_seen
 

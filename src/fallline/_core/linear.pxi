@@ -117,6 +117,8 @@ cdef class Learner:
                 raise IndexError
         if (plan.n_tensors == 2 and plan.tensors[1].size != n_outputs) or (only_seen and n_outputs > FL_BLOCK):
             raise IndexError
+        if only_seen and is_exact and l1 > 0 and average is not None:
+            raise IndexError
         n = size//n_outputs
         self.plan, self.kept, self.l.decay = plan, [], 1
         self.l.plan, self.l.settings, self.l.loss, self.l.parameter = plan.plan, &self.settings, LOSSES[loss], parameter
@@ -160,6 +162,8 @@ cdef class Learner:
         self.l.is_exact = is_exact
         if is_exact and self.l.l1 > 0:
             self.l.pulls = self._zeros(n)
+        if self.l.average != NULL:
+            self.l.lags = self._zeros(size)
         return 0
 
     @property
