@@ -47,7 +47,9 @@ def test_epochs(benchmark, report, name):
         "fallline sgd": LinearClassifier(lr=lr, **FIVE),
         "fallline adam": LinearClassifier(optimizer="adam", lr=adam_lr, **FIVE),
         "fallline adagrad": LinearClassifier(optimizer="adagrad", lr=0.1, **FIVE),
+        "fallline sgd, averaged": LinearClassifier(lr=2 * lr, average=True, **FIVE),
         "scikit-learn": SGDClassifier(loss="log_loss", **FIVE),
+        "scikit-learn, averaged": SGDClassifier(loss="log_loss", average=True, **FIVE),
     }
     race = Race(f"{EPOCHS} epochs of {n} rows, {name}")
     for one, model in models.items():
