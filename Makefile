@@ -1,5 +1,5 @@
 # Everything is made inside .venv and build/. A second run installs and builds nothing unless the sources changed.
-#   make demo | test | mutation | derivations | bench | docs | lint | selftest | wheel | clean       ARGS="-k adam" is handed on to the tool
+#   make demo | test | mutation | calibration | derivations | bench | docs | lint | selftest | wheel | clean       ARGS="-k adam" is handed on to the tool
 #   FALLLINE_DEBUG=1 make test    builds with Cython's checks on; FALLLINE_ISA=avx2 make test forces an instruction set
 PYTHON ?= python3
 VENV   := .venv
@@ -14,7 +14,7 @@ MATH   := -fno-fast-math -fno-unsafe-math-optimizations -fno-math-errno -fno-tra
 CLANG  := $(if $(findstring clang,$(shell $(CC) --version 2>/dev/null)),-Wno-unknown-warning-option -Wno-overriding-t-option -Wno-overriding-option -Wno-pass-failed)
 WARN   := -std=c11 -Wall -Wextra -Werror $(CLANG)
 
-.PHONY: demo test mutation derivations bench docs lint selftest wheel venv clean
+.PHONY: demo test mutation calibration derivations bench docs lint selftest wheel venv clean
 demo: $(BUILT)
 	$(BIN)/fallline demo $(ARGS)
 
@@ -24,6 +24,10 @@ test: $(BUILT)
 # Every planted bug with several seeds, and ten thousand gradients that are right: some minutes. A sample is in `make test`.
 mutation: $(BUILT)
 	$(BIN)/python tests/test_mutation.py --full $(ARGS)
+
+# Every threshold is moved, and what goes wrong on either side is counted: ten minutes.
+calibration: $(BUILT)
+	$(BIN)/python tests/calibrate.py $(ARGS)
 
 # Thousands of expressions that hypothesis makes, against SymPy. A sample is in `make test`.
 derivations: $(BUILT)

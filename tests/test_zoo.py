@@ -45,11 +45,11 @@ def name(options):
     return " ".join(str(value) for value in options.values())
 
 
-def survey(family, options):
-    """Differentiate functions of a family, the same ones every time."""
-    rng = np.random.default_rng([FAMILIES.index(family), METHODS.index(options)])
+def survey(family, options, *seeds, each=EACH):
+    """Differentiate functions of a family, the same ones every time with the same seeds."""
+    rng = np.random.default_rng([FAMILIES.index(family), METHODS.index(options), *seeds])
     outcomes = []
-    for _ in range(EACH):
+    for _ in range(each):
         case = family(rng)
         found = fl.derivative(case.f, case.x, full_output=True, **options)
         off = abs(float(found.value) - case.truth)
