@@ -15,7 +15,7 @@ __all__ = ["bound_errors"]
 
 Array = npt.NDArray[Any]
 
-# Calibrated on tests/test_zoo.py: with two thirds of either, less than 99 of 100 bounds hold.
+# Calibrated by tests/calibrate.py, as are those of the other files; docs/trust.md has the figures.
 WORST = 6.0  # standard deviations of noise
 SAFETY = 4.0  # the truncation at one point in a second step's eyes; it may pass through zero
 GROWTH = 1.25  # D(h/2)/D(h) of differences that diverge
