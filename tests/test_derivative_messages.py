@@ -96,6 +96,10 @@ refused("f-shape-later", ValueError, "(f): must return the same shape at every p
         f=lambda x: x[: 1 + (x[1] != 1.5)])  # fmt: skip
 refused("f-vector", ValueError, "(f): must return one number; got an array of shape (2,). Use fallline.jacobian for functions with several outputs.",
         f=lambda x: x)  # fmt: skip
+for id, function in (("hessian", fl.hessian), ("hvp", lambda f, x, **ways: fl.hvp(f, x, x, **ways))):
+    row(f"{id}-complex", lambda function=function: function(square, X, method="complex"), ValueError,
+        f'{id}(method): must not be "complex" without jac, as it takes first derivatives; got \'complex\'. '
+        'Pass jac, or use method="central" or "adaptive".')  # fmt: skip
 row(
     "hessian-vector",
     lambda: fl.hessian(lambda x: x, X),

@@ -136,6 +136,46 @@ def test_f_may_keep_a_view():
     assert sum((view != [2.0, 3.0]).any() for view in kept) == 4
 
 
+def into_a_buffer(kind, buffer):
+    """Return a function whose results, squares of what it is given, share the memory of one buffer."""
+
+    def f(y):
+        if np.iscomplexobj(y):
+            return kind(np.multiply(y, y))
+        np.multiply(y, y, out=buffer)
+        return kind(buffer)
+
+    return f
+
+
+@pytest.mark.parametrize("ways", [{}, {"workers": map}, {"full_output": True}, {"method": "adaptive"}], ids=str)
+@pytest.mark.parametrize("kind", [lambda y: y, lambda y: y[:], lambda y: [y[0:1], y[1:2]], lambda y: (y,)])
+def test_f_may_return_a_buffer_of_its_own(kind, ways):
+    x = np.array([1.0, 2.0])
+    found = fl.jacobian(into_a_buffer(kind, np.empty(2)), x, **ways)
+    value = found.value if "full_output" in ways else found
+    assert value.reshape(2, 2) == pytest.approx(np.diag(2 * x), rel=1e-8, abs=1e-12)
+
+
+def test_a_gradient_or_number_may_be_a_buffer_too():
+    x, gradient, value = np.array([1.0, 2.0]), {"a": np.empty(2)}, np.empty(())
+
+    def df(tree):
+        np.multiply(tree["a"], tree["a"], out=gradient["a"])
+        return gradient
+
+    def f(y):
+        value[()] = (y**3).sum() / 3
+        return value
+
+    hessian = fl.hessian(lambda tree: 0.0, {"a": x}, jac=df)["a"]
+    assert hessian["a"] == pytest.approx(np.diag(2 * x), rel=1e-8, abs=1e-12)
+    assert fl.gradient(f, x) == pytest.approx(x**2, rel=1e-8)
+    buffer = np.empty(2, np.complex128)
+    complex_step = fl.jacobian(lambda y: np.multiply(y, y, out=buffer), x, method="complex")
+    assert complex_step == pytest.approx(np.diag(2 * x), rel=1e-14)
+
+
 def test_f_may_reshape_its_argument():
     x, seen = np.arange(1.0, 7.0), []
 

@@ -73,6 +73,7 @@ def noise(values: _Floats) -> tuple[float, Literal["found", "large", "small"]]: 
 def extrapolate(
     differences: _Floats, roundoff: _Floats, ratio: float, power: int
 ) -> tuple[_Floats, _Floats, _Indices]: ...
+def owned(result: Any) -> Any: ...
 def call_moved(
     f: Callable[..., Any],
     args: tuple[Any, ...],

@@ -414,7 +414,7 @@ class _Row:
 
     def __call__(self, row: Array) -> Any:
         with np.errstate(all="ignore"):
-            return self.f(self.space.arrange(row.copy()), *self.args)
+            return _core.owned(self.f(self.space.arrange(row.copy()), *self.args))
 
 
 _NOWHERE = (np.zeros(2, np.uintp), np.zeros(0, np.uintp), np.zeros(0))

@@ -241,7 +241,12 @@ class Task:
         return np.where(bounds.high - at >= at - bounds.low, 1.0, -1.0) * np.maximum(np.abs(at), self.typical)
 
     def seconds(self, lines: Lines, steps: Array | None = None) -> Slopes:
-        """Return the second derivatives of a scalar function along lines, (lines,)."""
+        """Return the second derivatives of a scalar function along lines, (lines,), or raise."""
+        if self.options.method == "complex":
+            raise ValueError(
+                f'{self.owner}(method): must not be "complex" without jac, as it takes first derivatives; got '
+                f'{self.options.method!r}. Pass jac, or use method="central" or "adaptive".'
+            )
         if len(lines) == 0:
             return Slopes(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, "<U10"))
         slopes = self.slopes(lines, steps, order=2)

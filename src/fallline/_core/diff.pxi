@@ -114,14 +114,26 @@ cdef size_t _count_points(size_t[::1] starts, size_t[::1] index, double[::1] mov
     return index.shape[0] if starts is None else starts.shape[0] - 1
 
 
+def owned(result):
+    """Return what f returned, with copies of the arrays that f may keep and write over at its next call."""
+    if isinstance(result, cnp.ndarray):
+        is_new = FL_IS_MINE_ALONE(result) and cnp.PyArray_BASE(result) is NULL
+        return result if is_new else result.copy()
+    if isinstance(result, dict):
+        return {key: owned(part) for key, part in result.items()}
+    if isinstance(result, list):
+        return [owned(part) for part in result]
+    return tuple([owned(part) for part in result]) if isinstance(result, tuple) else result
+
+
 def call_moved(f, tuple args, layout, cnp.ndarray base not None, size_t[::1] starts, size_t[::1] index,
                double[::1] moved not None):
     """Call f at points that differ from `base` in a few entries; return the list of what it returned.
 
     Point k is `base`, C-contiguous float32 or float64, with flat entry index[m] set to moved[m] for starts[k] <= m <
     starts[k + 1], or m = k if `starts` is None. If `index` is None, it is row k of `moved` in all entries. f gets a copy
-    that it may keep or change; or, unless `layout` is None, what `views` shows of the copy. Where f raises that it is not
-    defined there, the result is `OUTSIDE`.
+    that it may keep or change; or, unless `layout` is None, what `views` shows of the copy. Results are as if f returned
+    new arrays each time. Where f raises that it is not defined there, the result is `OUTSIDE`.
     """
     cdef bint each_one = starts is None, is_whole = index is None
     cdef size_t n = cnp.PyArray_SIZE(base), k, m
@@ -150,7 +162,7 @@ def call_moved(f, tuple args, layout, cnp.ndarray base not None, size_t[::1] sta
                     (<float *>data)[index[m]] = <float>moved[m]
         argument = x if layout is None else _seen(layout, x)
         try:
-            results.append(f(argument, *args) if args else f(argument))
+            results.append(owned(f(argument, *args) if args else f(argument)))
         except (ArithmeticError, ValueError) as error:
             if not _says_outside(error):
                 raise
