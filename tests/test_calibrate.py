@@ -1,6 +1,7 @@
 """The calibration itself: it moves what it says, and counts what then goes wrong."""
 
 import pytest
+
 from calibrate import THRESHOLDS, main, moved, use_of_bounds
 
 BY_TITLE = {threshold.title: threshold for threshold in THRESHOLDS}

@@ -393,12 +393,12 @@ def test_noise_that_is_known():
 
 @pytest.mark.parametrize("n", [1, 10, 1000, 10**5])
 def test_a_right_smooth_gradient_takes_fifteen_evaluations(n):
-    """Three of the preflight, six for each of two directions, whatever the size of x; four of the gradient."""
+    """Three of the preflight, six for each of two directions, whatever the size of x; three of the gradient."""
     x = np.random.default_rng(n).standard_normal(n)
     f, df = Counted(sines), Counted(np.cos)
     report = check(f, df, x)
     assert report.passed
-    assert (report.nfev, report.ngev) == (f.n, df.n) == (15, 4)
+    assert (report.nfev, report.ngev) == (f.n, df.n) == (15, 3)
 
 
 @pytest.mark.parametrize("n", [10**3, 10**4, 10**5])
@@ -647,8 +647,8 @@ def test_a_function_that_returns_value_and_gradient():
     both = Counted(lambda x: (sines(x), np.cos(x)))
     report = check(both, True, X)
     assert report.passed
-    assert report.nfev == both.n == 19
-    assert report.ngev == 4
+    assert report.nfev == both.n == 18
+    assert report.ngev == 3
     wrong = check(lambda x: (sines(x), -np.cos(x)), True, X)
     assert wrong.causes[0].name == "sign"
 

@@ -209,7 +209,7 @@ class Preflight:
 
 
 def preflight(calls: Calls, nearby: Array) -> Preflight:
-    """Call f three times and the gradient four times, at x and at a point nearby, and compare.
+    """Call f three times and the gradient three times, at x and at a point nearby, and compare.
 
     Raises
     ------
@@ -259,34 +259,37 @@ def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Prefl
     if not np.isfinite(g).all():
         entry = int(np.argmin(np.isfinite(g)))
         return result.stop("fail", f"the gradient is {g[entry]} at {space.place(entry)}, where f is finite")
-    again, _ = calls.flatten(calls.gradient(flat))
-    if not _same(g, again):
-        return result.stop("fail", "the gradient does not repeat itself", _unrepeated(g, again))
-    calls.value(nearby)
-    after, _ = calls.flatten(calls.gradient(flat))
-    if not _same(g, after):
-        text = "after f was called at another point, df(x) differs: it uses what the last call of f left behind."
-        return result.stop("fail", "the gradient depends on the last call of f", cause(27, text))
     calls.gradient(nearby)
     kept_since, _ = calls.flatten(kept)
-    if not (_core.same_bytes(g, kept_since) or np.array_equal(g, kept_since)):
-        text = "the array that df returned changes when df is called again: it is a buffer. Return a copy."
-        return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
+    is_kept = _core.same_bytes(g, kept_since) or np.array_equal(g, kept_since)
+    calls.value(nearby)
+    after, _ = calls.flatten(calls.gradient(flat))
+    if not (is_kept and _same(g, after)):
+        return _depends(calls, g, after, result)
     if calls.changed:
         text = f"{' and '.join(calls.changed)}. Work on a copy."
         return result.stop("fail", calls.changed[0], cause(26, text))
     return result
 
 
+def _depends(calls: Calls, g: Array, after: Array, result: Preflight) -> Preflight:
+    """Ask twice more what a gradient depends on that was another one, or was overwritten, after calls elsewhere."""
+    first, again = (calls.flatten(calls.gradient(calls.space.flat))[0] for _ in range(2))
+    if not _same(first, again):
+        if _same(first + g, again):
+            text = "called again at the same x, df adds to what it returned before: its buffer is not set to 0."
+            return result.stop("fail", "the gradient does not repeat itself", cause(28, text))
+        text = "called twice at the same x, df returns two different gradients: it is not deterministic."
+        return result.stop("fail", "the gradient does not repeat itself", cause(34, text))
+    if not _same(g, after):
+        what = "f" if _same(after, first) else "df"
+        text = f"after {what} was called at another point, df(x) differs: it uses what the last call of {what} left."
+        return result.stop("fail", f"the gradient depends on the last call of {what}", cause(27, text))
+    text = "the array that df returned changes when df is called again: it is a buffer. Return a copy."
+    return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
+
+
 def _same(a: Array, b: Array) -> bool:
     if _core.same_bytes(a, b):
         return True
     return bool((np.abs(a - b) <= ROUNDING * sys.float_info.epsilon * np.abs(a).max(initial=0.0)).all())
-
-
-def _unrepeated(first: Array, second: Array) -> Cause:
-    if _same(2 * first, second):
-        return cause(
-            28, "called twice at the same x, df returns twice as much: its buffer is not set to 0 before it adds."
-        )
-    return cause(34, "called twice at the same x, df returns two different gradients: it is not deterministic.")
