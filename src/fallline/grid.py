@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fallline.digits import decimal_unit
 from fallline.lines import Differences, real_parts
 
 __all__ = ["grids", "odd_look", "units_of"]
@@ -55,7 +56,8 @@ def units_of(values: Array, eps: float, which: Array) -> Array:
 def _unit(values: list[float], eps: float) -> float:
     """Return the greatest common divisor of what values differ by (Euclid), 0 if there is none; NaN for too few values.
 
-    A remainder that is 0 seems to be the more, the smaller the divisor: about rounding * most / divisor.
+    A remainder that is 0 seems to be the more, the smaller the divisor: about rounding * most / divisor. What is too
+    fine beside `most` for that may still be seen in the decimal digits of the values.
     """
     values = sorted(value for value in values if math.isfinite(value))
     if len(values) < DISTINCT:
@@ -71,8 +73,14 @@ def _unit(values: list[float], eps: float) -> float:
         while rest > least:
             unit, rest = rest, abs(unit - round(unit / rest) * rest)
         if rest * unit > 16 * rounding * most:
-            return 0.0
+            return _decimals(values, rounding)
         if distance > least:  # it is a multiple, and tells the unit more accurately than remainders
             unit = distance / round(distance / unit)
     fits = unit > 0 and all(abs(distance - round(distance / unit) * unit) <= 8 * rounding for distance in distances)
-    return unit if fits else 0.0
+    return unit if fits else _decimals(values, rounding)
+
+
+def _decimals(values: list[float], rounding: float) -> float:
+    """Return the unit of values with few decimal digits, or 0."""
+    unit = decimal_unit(values)
+    return unit if unit > FINEST * rounding else 0.0
