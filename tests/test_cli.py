@@ -252,21 +252,39 @@ def test_failures_are_one_line_and_valid_json(fake_demo, capsys, error, code):
     assert errors == f"fallline: {message}\n"
 
 
+COMMANDS = "demo, explain, check, minimize, race, bench, schedules, optimizers, info"
+OTHERS = "must be given the arguments above and no others"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: COMMAND"),
-        (["dmeo"], "invalid choice: 'dmeo' (choose from"),
-        (["demo", "--epochs", "0"], "argument --epochs: must be a positive integer; got '0'"),
-        (["demo", "--epochs", "ten"], "argument --epochs: must be a positive integer; got 'ten'"),
-        (["demo", "--colour"], "unrecognized arguments: --colour"),
-        (["info", "--output", "x"], "unrecognized arguments: --output x"),
+        ([], "must be followed by COMMAND; got none. Run fallline --help for examples."),
+        (["dmeo"], f"COMMAND: must be one of {COMMANDS}; got 'dmeo'. Did you mean 'demo'?"),
+        (["what"], f"COMMAND: must be one of {COMMANDS}; got 'what'. Run fallline --help to read about them."),
+        (
+            ["explain", "x", "--style", "lectre"],
+            "--style: must be one of lecture, every-rule; got 'lectre'. Did you mean 'lecture'?",
+        ),
+        (["demo", "--epochs", "0"], "--epochs: must be a positive integer; got '0'. Write for instance 100."),
+        (["demo", "--epochs", "ten"], "--epochs: must be a positive integer; got 'ten'. Write for instance 100."),
+        (
+            ["demo", "--output"],
+            "--output: must be followed by a value; got none. Run fallline demo --help for examples.",
+        ),
+        (["demo", "--colour"], f"demo: {OTHERS}; got '--colour'. Leave it out."),
+        (["demo", "--epocs=3"], f"demo: {OTHERS}; got '--epocs=3'. Did you mean '--epochs'?"),
+        (["race", "--methds", "adam"], f"race: {OTHERS}; got '--methds'. Did you mean '--methods'?"),
+        (["race", "--methds=adam"], f"race: {OTHERS}; got '--methds=adam'. Did you mean '--methods'?"),
+        (["explain", "x", "+ 1"], f"explain: {OTHERS}; got '+ 1'. Put quotes around what has spaces in it."),
     ],
 )
 def test_wrong_usage(capsys, arguments, message):
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(arguments)
-    assert exit_.value.code == 2
+    assert cli.main(arguments) == 2
     output, errors = capsys.readouterr()
     assert output == ""
-    assert message in errors
+    assert errors.startswith("usage: fallline ")
+    assert errors.endswith(f"\nfallline: {message}\n")
+    assert cli.main([*arguments, "--json"]) == 2
+    output, _ = capsys.readouterr()
+    assert json.loads(output) == {"error": message}

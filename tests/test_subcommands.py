@@ -263,10 +263,10 @@ def test_what_minimize_refuses(arguments, message, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["minimize", "booth", "--lr", "x"], "argument --lr: must be a number; got 'x'. Write for instance 0.01"),
+        (["minimize", "booth", "--lr", "x"], "fallline: --lr: must be a number; got 'x'. Write for instance 0.01."),
         (
             ["race", "booth", "--steps", "1.5"],
-            "argument --steps: must be a whole number; got '1.5'. Write for instance",
+            "fallline: --steps: must be a whole number; got '1.5'. Write for instance 100.",
         ),
     ],
 )

@@ -26,14 +26,14 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
-def wrap(text: str, indent: str = "", first: str | None = None) -> str:
-    """Break a text into lines of the terminal's width."""
+def wrap(text: str, indent: str = "", first: str | None = None, *, whole: bool = True) -> str:
+    """Break a text into lines of the terminal's width; words that are longer are kept whole, or broken too."""
     return textwrap.fill(
         text,
         width(),
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
-        break_long_words=False,
+        break_long_words=not whole,
     )
 
 

@@ -5,6 +5,7 @@ the answer as text or, with ``--json``, as JSON, and turns errors into messages 
 """
 
 import argparse
+import difflib
 import inspect
 import io
 import json
@@ -15,7 +16,7 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -66,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 1 failed, 3 undecided (a check that is inconclusive, a descent that did not arrive), 130
-        interrupted, 141 if the reader of our output has gone. (Wrong usage exits with 2.)
+        Exit code: 0 done, 1 failed, 2 wrong usage, 3 undecided (a check that is inconclusive, a descent that did not
+        arrive), 130 interrupted, 141 if the reader of our output has gone.
 
     Examples
     --------
@@ -82,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
-    arguments = _parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+    given = _joined(sys.argv[1:] if argv is None else argv)
     try:
-        code = _answer(arguments)
+        code = _answer(given)
         sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes once more at exit, which must not fail then.
@@ -104,22 +105,27 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _answer(arguments: argparse.Namespace) -> int:
+def _answer(given: list[str]) -> int:
+    as_json = "--json" in given
     try:
+        arguments = _parse(given)
         answer: Answer = arguments.run(arguments)
-    except KeyboardInterrupt:
-        return _fail(arguments, "interrupted", 130)
+    except _WrongUsageError as error:
+        print(error.parser.format_usage(), end="", file=sys.stderr)
+        return _fail(as_json, str(error), 2)
+    except KeyboardInterrupt as error:
+        return _fail(as_json, str(error) or "interrupted", 130)
     except (ImportError, OSError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        return _fail(arguments, str(error), 1)
-    print(_json(answer.data) if arguments.json else answer.text)
+        return _fail(as_json, str(error), 1)
+    print(_json(answer.data) if as_json else answer.text)
     return answer.code
 
 
-def _fail(arguments: argparse.Namespace, message: str, code: int) -> int:
+def _fail(as_json: bool, message: str, code: int) -> int:
     print(f"fallline: {message}", file=sys.stderr)
-    if arguments.json:
+    if as_json:
         print(_json({"error": message}))
     return code
 
@@ -128,12 +134,84 @@ def _json(data: Any) -> str:
     return json.dumps(data, indent=2, allow_nan=False)
 
 
+# Usage
+
+
+class _WrongUsageError(Exception):
+    """What is wrong with the arguments, and the parser whose usage is to be shown."""
+
+    def __init__(self, message: str, parser: argparse.ArgumentParser) -> None:
+        super().__init__(message)
+        self.parser = parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raise what argparse would print and leave with, in our form."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _WrongUsageError(_in_our_form(message, self.prog), self)
+
+
+def _in_our_form(message: str, prog: str) -> str:
+    if match := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+        names = re.findall(r"[\w-]+", match[3])
+        cure = _nearest(match[2], names) or f"Run {prog} --help to read about them."
+        return f"{match[1]}: must be one of {', '.join(names)}; got {match[2]!r}. {cure}"
+    if match := re.fullmatch(r"the following arguments are required: (.*)", message):
+        return f"{_command(prog)}must be followed by {match[1]}; got none. Run {prog} --help for examples."
+    if match := re.fullmatch(r"argument (\S+): expected one argument", message):
+        return f"{match[1]}: must be followed by a value; got none. Run {prog} --help for examples."
+    return message.removeprefix("argument ")
+
+
+def _command(prog: str) -> str:
+    name = prog.removeprefix("fallline").strip()
+    return f"{name}: " if name else ""
+
+
+def _nearest(text: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(text.lower(), names, n=1)
+    return f"Did you mean {near[0]!r}?" if near else ""
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    try:
+        arguments, others = _parser().parse_known_args(given)
+        command = arguments.parser
+    except _WrongUsageError as error:
+        command = error.parser
+        others = [text for text in given if text.startswith("--") and _name(text) not in _options(command)]
+        if command.prog == "fallline" or not others:
+            raise
+    if others:
+        raise _WrongUsageError(_too_much(others, command), command)
+    return arguments
+
+
+def _name(text: str) -> str:
+    return text.partition("=")[0]
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    return ["--help", *re.findall(r"--[\w-]+", parser.format_usage())]
+
+
+def _too_much(others: list[str], command: argparse.ArgumentParser) -> str:
+    cure = "Leave it out."
+    if not others[0].startswith("-"):
+        cure = "Put quotes around what has spaces in it."
+    elif near := _nearest(_name(others[0]), _options(command)):
+        cure = near
+    return f"{_command(command.prog)}must be given the arguments above and no others; got {' '.join(others)!r}. {cure}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fallline",
         description="Gradient descent on NumPy arrays.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fallline {fallline.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -164,15 +242,16 @@ def _add(commands: Any, name: str, run: Any, summary: str, description: str = ""
         description=description or f"{summary[0].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer; got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive integer; got {text!r}. Write for instance 100.")
     return int(text)
 
 
@@ -236,7 +315,9 @@ def _info(arguments: argparse.Namespace) -> Answer:
     config: Any = fallline.show_config(mode="dict")
     data = {**config, "platform": platform.platform(), "extras": _extras()}
     width = max(map(len, data)) + 2
-    lines = [wrap(f"{key:<{width}}{words(value)}", indent=" " * width, first="") for key, value in data.items()]
+    lines = [
+        wrap(words(value), indent=" " * width, first=f"{key:<{width}}", whole=False) for key, value in data.items()
+    ]
     return Answer(data, "\n".join(lines))
 
 

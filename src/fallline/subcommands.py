@@ -48,14 +48,14 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}. Write for instance 0.01") from None
+        raise argparse.ArgumentTypeError(f"must be a number; got {text!r}. Write for instance 0.01.") from None
 
 
 def _integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}. Write for instance 100") from None
+        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}. Write for instance 100.") from None
 
 
 # ---- explain
