@@ -62,7 +62,7 @@ CONVERT = "Convert it, for example with .astype(numpy.float64)."
 for id, x, got in (
     ("bool", True, "bool"), ("bools", np.ones(2, bool), "bool"), ("half", np.ones(2, np.float16), "float16"),
     ("long", np.ones(2, np.longdouble), "longdouble" if np.longdouble(1).dtype.name == "float64" else np.longdouble(1).dtype.name),
-    ("none", None, "NoneType"), ("text", "1.0", "<U3"), ("object", np.array([1.0, None]), "ndarray"),
+    ("none", None, "NoneType"), ("text", "1.0", "<U3"), ("object", np.array([1.0, None]), "object"),
     ("masked", np.ma.ones(2), "a masked array"), ("set", {1.0}, "set"),
 ):  # fmt: skip
     refused(f"x-{id}", TypeError, f"(x): {FLOATS}; got {got}. {CONVERT}", x=x)
@@ -84,6 +84,7 @@ refused("x-names", ValueError, "(x): must have a name of its own for every array
 
 refused("f-none", TypeError, "(f): must be callable; got NoneType. Pass a function of x.", f=None)
 refused("f-text", TypeError, "(f): must return numbers; got str. Return the value of the function.", f=lambda x: "1")
+refused("f-pair", TypeError, "(f): must return numbers; got tuple. Return the value of the function.", f=lambda x: (1.0, x))
 refused(
     "f-nothing",
     TypeError,
@@ -100,6 +101,10 @@ for id, function in (("hessian", fl.hessian), ("hvp", lambda f, x, **ways: fl.hv
     row(f"{id}-complex", lambda function=function: function(square, X, method="complex"), ValueError,
         f'{id}(method): must not be "complex" without jac, as it takes first derivatives; got \'complex\'. '
         'Pass jac, or use method="central" or "adaptive".')  # fmt: skip
+for id, function in (("directional", fl.directional), ("hvp", fl.hvp)):
+    row(f"{id}-v-nan", lambda function=function: function(square, X, [1.0, math.nan]), ValueError,
+        f"{id}(v): must be finite; got nan where x has x[1]. Correct it.")  # fmt: skip
+row("vjp-u-nan", lambda: fl.vjp(np.sin, X, [1.0, math.inf]), ValueError, "vjp(u): must be finite; got inf. Correct it.")
 row(
     "hessian-vector",
     lambda: fl.hessian(lambda x: x, X),
@@ -128,7 +133,7 @@ row(
     "f-nan-along",
     lambda: fl.directional(lambda x: math.nan, X, X),
     ValueError,
-    f"directional(f): {DERIVATIVE}no finite difference, however small the step,. {LOOK}",
+    f"directional(f): {DERIVATIVE}no finite difference, however small the step. {LOOK}",
 )
 row(
     "f-jump",

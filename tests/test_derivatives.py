@@ -480,7 +480,8 @@ def test_sides_switch_and_keep_their_order():
 
 def test_bounds_of_many_forms():
     optimize = types.SimpleNamespace(lb=[0.0, -np.inf], ub=np.array([1.0, 2.0]))
-    for bounds in ((0, 2), ([0, 0], [1, 2]), (0, [1, 2]), optimize, (-np.inf, np.inf)):
+    one_for_all = types.SimpleNamespace(lb=np.array([0.0]), ub=np.array([2.0]))  # as of scipy.optimize.Bounds(0, 2)
+    for bounds in ((0, 2), ([0, 0], [1, 2]), (0, [1, 2]), optimize, one_for_all, (-np.inf, np.inf)):
         f = recorded(lambda x: float((x**3).sum()))
         assert fl.gradient(f, [1.0, 2.0], bounds=bounds) == pytest.approx([3.0, 12.0])
         if bounds != (-np.inf, np.inf):

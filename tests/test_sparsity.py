@@ -107,6 +107,15 @@ def test_an_entry_that_the_pattern_omits_is_found(options, size):
     assert fl.jacobian(f, x, sparsity=more, **options)[2, 9] == pytest.approx(size, rel=1e-2)
 
 
+def test_a_coordinate_given_twice_counts_once():
+    """coo_array adds what stands at one place, and would so double an entry."""
+    sparse = pytest.importorskip("scipy.sparse")
+    pattern = sparse.coo_array((np.ones(4), ([0, 0, 1, 1], [0, 0, 1, 1])), shape=(2, 2))
+    found = fl.jacobian(lambda x: x**2, np.array([1.0, 2.0]), sparsity=pattern)
+    assert found.toarray() == pytest.approx(np.diag([2.0, 4.0]))
+    assert pattern.nnz == 4
+
+
 def test_right_patterns_raise_no_alarm():
     """Of functions with kinks, noise, wild scales and coarse steps."""
     rng = np.random.default_rng(0)

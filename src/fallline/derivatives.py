@@ -435,7 +435,7 @@ def directional(f: Callable[..., Any], x: Any, v: Any, *, options: Options) -> A
     5.0
     """
     task = Task("directional", f, x, options)
-    direction = task.space.flatten("directional(v)", v)
+    direction = _direction(task, v)
     if not direction.any():
         value = np.zeros_like(task.function.origin[0])
         return task.answer(_zero_slopes(value), lambda rows: _output(task.function, rows[0]))
@@ -443,6 +443,17 @@ def directional(f: Callable[..., Any], x: Any, v: Any, *, options: Options) -> A
     slopes = task.slopes(line)
     task.refuse_nothing(slopes, line)
     return task.answer(slopes, lambda rows: _output(task.function, rows[0]))
+
+
+def _direction(task: Task, v: Any) -> Array:
+    """Return v as a flat vector, or raise."""
+    direction = task.space.flatten(f"{task.owner}(v)", v)
+    finite = np.isfinite(direction)
+    if not finite.all():
+        entry = int(np.argmin(finite))
+        place = task.space.place(entry)
+        raise ValueError(f"{task.owner}(v): must be finite; got {direction[entry]} where x has {place}. Correct it.")
+    return direction
 
 
 def _zero_slopes(value: Array) -> Slopes:
@@ -483,6 +494,8 @@ def vjp(f: Callable[..., Any], x: Any, u: Any, *, options: Options) -> Any:
     weights = np.asarray(u)
     if weights.dtype.kind not in "iuf":
         raise TypeError(f"vjp(u): must be real numbers; got {weights.dtype}. Pass a weight for each output of f.")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"vjp(u): must be finite; got {weights[~np.isfinite(weights)][0]}. Correct it.")
 
     def weigh(result: Any, stacked: bool) -> Array:
         values = np.asarray(result)
@@ -534,7 +547,7 @@ def hvp(f: Callable[..., Any], x: Any, v: Any, *, jac: Callable[..., Any] | None
     array([6., 2.])
     """
     task = Task("hvp", f, x, options) if jac is None else _gradient_task("hvp", x, jac, options)
-    direction = task.space.flatten("hvp(v)", v)
+    direction = _direction(task, v)
     if not direction.any():
         return task.answer(_zero_slopes(np.zeros(task.space.size)).map(lambda rows: rows[0]), task.space.arrange)
     if jac is None:

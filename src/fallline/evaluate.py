@@ -312,7 +312,11 @@ class Function:
         return values
 
     def _array(self, result: Any, stacked: bool = False) -> Array:
-        array = np.asarray(result if self.read is None else self.read(result, stacked))
+        given = result if self.read is None else self.read(result, stacked)
+        try:
+            array = np.asarray(given)
+        except ValueError:  # rows of different lengths
+            array = np.asarray(None)
         if array.dtype.kind in "biu":
             array = array.astype(np.float64)
         if array.dtype.kind not in "fc":

@@ -140,7 +140,7 @@ class Options:
         if given is None:
             return Bounds(constant(-np.inf, space.size), constant(np.inf, space.size), is_free=True)
         if hasattr(given, "lb") and hasattr(given, "ub"):
-            given = (given.lb, given.ub)
+            given = tuple(_one_or_all(bound) for bound in (given.lb, given.ub))
         if not isinstance(given, (tuple, list)) or len(given) != 2:
             raise TypeError(
                 f"{owner}(bounds): must be a pair (low, high), or have lb and ub; got {given!r}. For one range for all "
@@ -189,6 +189,11 @@ class Options:
             raise TypeError(
                 f"{owner}(rng): must be an integer or a numpy.random.Generator; got {self.rng!r}. Pass a seed."
             ) from None
+
+
+def _one_or_all(bound: Any) -> Any:
+    """Return a bound; as a number if it is one in an array, which is what `scipy.optimize.Bounds` makes of it."""
+    return bound.item() if isinstance(bound, np.ndarray) and bound.shape == (1,) else bound
 
 
 def _check_integer(owner: str, name: str, value: Any, low: int, high: int) -> None:

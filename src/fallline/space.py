@@ -327,7 +327,7 @@ def _refuse_infinite(owner: str, tree: Any) -> None:
 
 
 def _kind(value: Any, array: Array) -> str:
-    return type(value).__name__ if array.dtype == object else str(array.dtype)
+    return type(value).__name__ if array.dtype == object and not isinstance(value, np.ndarray) else str(array.dtype)
 
 
 def _numbers(owner: str, value: Any, kinds: str) -> Array:

@@ -46,7 +46,8 @@ class Pattern:
     def __init__(self, owner: str, sparsity: Any, size: int) -> None:
         self.sparse = hasattr(sparsity, "tocoo")
         if self.sparse:
-            pattern = sparsity.tocoo()
+            pattern = sparsity.tocoo(copy=True)
+            pattern.sum_duplicates()
             keep = pattern.data != 0
             self.rows, self.columns = np.asarray(pattern.row)[keep], np.asarray(pattern.col)[keep]
             self.shape = tuple(pattern.shape)

@@ -273,8 +273,9 @@ class Task:
         line = int(np.argmin(found.any(axis=1)))
         place = f" at {self.space.place(int(lines.index[line]))}" if lines.is_coordinates else ""
         status = str(slopes.status[line, 0]) if np.isfinite(slopes.value[line, 0]) else "not finite"
+        got = f"{NO_DERIVATIVE[status]}{place}".rstrip(",")
         raise ValueError(
-            f"{self.owner}(f): must have a derivative at x; got {NO_DERIVATIVE[status]}{place}. Choose another point, "
+            f"{self.owner}(f): must have a derivative at x; got {got}. Choose another point, "
             f"pass bounds, or look at what full_output=True tells."
         )
 
