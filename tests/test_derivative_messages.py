@@ -84,7 +84,9 @@ refused("x-names", ValueError, "(x): must have a name of its own for every array
 
 refused("f-none", TypeError, "(f): must be callable; got NoneType. Pass a function of x.", f=None)
 refused("f-text", TypeError, "(f): must return numbers; got str. Return the value of the function.", f=lambda x: "1")
-refused("f-pair", TypeError, "(f): must return numbers; got tuple. Return the value of the function.", f=lambda x: (1.0, x))
+refused(
+    "f-pair", TypeError, "(f): must return numbers; got tuple. Return the value of the function.", f=lambda x: (1.0, x)
+)
 refused(
     "f-nothing",
     TypeError,
