@@ -499,6 +499,24 @@ def test_a_terminal_of_40_columns(command):
     assert "\033" not in shown
 
 
+def test_long_derivations_and_reports_fit_40_columns(tmp_path):
+    """Nothing but line ends and spaces is added: what is broken reads as it did."""
+    narrow = {**os.environ, "COLUMNS": "40"}
+    expression = "exp(sin(x**2))*log(1 + x**4)/(1 + x**2)"
+    shown = run("explain", expression, env=narrow).stdout
+    assert max(map(len, shown.splitlines())) <= 40
+    assert "".join(shown.split()) == "".join(fl.calculus.explain(expression).text("unicode").split())
+    assert max(map(len, run("explain", expression, "--latex", env=narrow).stdout.splitlines())) > 100
+    (tmp_path / "model.py").write_text(
+        "import numpy as np\ndef f(x): return np.sum(np.sin(x))\ndef df(x): return np.cos(x) * [1, -1, 1]\n"
+    )
+    there = {**narrow, "PYTHONPATH": str(tmp_path)}
+    shown = run("check", "model:f", "model:df", "--at", "0.3,0.4,0.5", env=there, code=1).stdout
+    assert max(map(len, shown.splitlines())) <= 40
+    assert shown.startswith("gradient: FAIL: the gradient is wrong,\n    by ")
+    assert "the sign is flipped in one branch." in " ".join(shown.split())
+
+
 def test_narrow_terminals():
     shown = run("race", "booth", "--methods", "adam,sgd", "--lr", "0.1", env={**os.environ, "COLUMNS": "40"}).stdout
     assert max(map(len, shown.splitlines())) <= 40

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Answer", "table", "width", "words", "wrap"]
+__all__ = ["Answer", "fold", "table", "width", "words", "wrap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,17 @@ def wrap(text: str, indent: str = "", first: str | None = None, *, whole: bool =
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_long_words=not whole,
+    )
+
+
+def fold(text: str) -> str:
+    """Break the lines that are wider than the terminal, and indent what follows; none is joined with another."""
+    lines = text.split("\n")
+    return "\n".join(
+        wrap(line, indent=" " * (len(line) - len(line.lstrip()) + 4), first="", whole=False)
+        if len(line) > width()
+        else line
+        for line in lines
     )
 
 

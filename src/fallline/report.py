@@ -146,16 +146,20 @@ class Report:
 
     def __str__(self) -> str:
         """Lay the report out for a terminal of 80 columns."""
-        lines = _wrapped(f"{self.what}: {self.verdict.upper()}: {self.reason}.")
+        return self.text()
+
+    def text(self, width: int = WIDTH) -> str:
+        """Lay the report out as text; sentences are at most as wide as asked, tables as they must be."""
+        lines = _wrapped(f"{self.what}: {self.verdict.upper()}: {self.reason}.", width)
         for text in self._cause_texts():
-            lines += _wrapped(f"  {text}")
+            lines += _wrapped(f"  {text}", width)
         if self.blocks:
             lines += ["", *_table(*self._block_table()), *(f"  {text}" for text in self._others())]
         if self.worst:
             lines += ["", *_table(*self._entry_table())]
         lines.append("")
         for note in self.notes:
-            lines += _wrapped(f"  note: {note}")
+            lines += _wrapped(f"  note: {note}", width)
         return "\n".join([*lines, f"  {self._counts()}"])
 
     def __repr__(self) -> str:
@@ -237,9 +241,9 @@ def _without_empty(header: list[str], rows: list[list[str]]) -> tuple[list[str],
     return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, width: int) -> list[str]:
     """Break a sentence into lines; what follows the first is indented."""
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

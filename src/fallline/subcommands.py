@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fallline import calculus, problems, schedules
-from fallline.answer import Answer, table, wrap
+from fallline.answer import Answer, fold, table, width, wrap
 from fallline.brought import bring_function, bring_point, numbers, speaking_for
 from fallline.calculus.compiled import compile
 from fallline.calculus.derivation import Derivation, Explanation
@@ -78,7 +78,8 @@ def _explain(arguments: argparse.Namespace) -> Answer:
         "derivatives": {name: _derivation(one) for name, one in partials.items()},
     }
     text = found.text("latex" if arguments.latex else "unicode")
-    return Answer(data, text if _can_show(text) else found.text("text"))
+    text = text if _can_show(text) else found.text("text")
+    return Answer(data, text if arguments.latex else fold(text))
 
 
 def _can_show(text: str) -> bool:
@@ -125,7 +126,7 @@ def _check(arguments: argparse.Namespace) -> Answer:
     with speaking_for(arguments.f, arguments.df):
         report = check_gradient(f, df, point, mode=arguments.mode, rng=arguments.seed)
     code = {"pass": 0, "fail": 1, "inconclusive": 3}[report.verdict]
-    return Answer(_plain(report.to_dict()), str(report), code)
+    return Answer(_plain(report.to_dict()), fold(report.text(width())), code)
 
 
 def _plain(value: Any) -> Any:
