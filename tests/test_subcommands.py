@@ -328,7 +328,8 @@ def test_ctrl_c_keeps_the_optimizers_that_are_done(raced, monkeypatch, capsys, t
     assert main([*command, "--methods", "sgd,adam"]) == 130
     assert "interrupted after 1 of 2 optimizers" in capsys.readouterr().out
     assert main([*command, "--methods", "adam,sgd", "--json"]) == 130
-    assert json.loads(capsys.readouterr().out) == {"error": "interrupted"}
+    nothing = "interrupted before the first optimizer was done: there is nothing to rank"
+    assert json.loads(capsys.readouterr().out) == {"error": nothing}
 
 
 def test_ctrl_c_in_a_training_ends_the_race(monkeypatch):

@@ -5,7 +5,6 @@ the answer as text or, with ``--json``, as JSON, and turns errors into messages 
 """
 
 import argparse
-import difflib
 import inspect
 import io
 import json
@@ -16,13 +15,14 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 import fallline
 from fallline import demo, subcommands
 from fallline.answer import Answer, table, words, wrap
+from fallline.usage import Parser, WrongUsageError, parse
 
 __all__ = ["main"]
 
@@ -108,9 +108,9 @@ def _joined(argv: Sequence[str]) -> list[str]:
 def _answer(given: list[str]) -> int:
     as_json = "--json" in given
     try:
-        arguments = _parse(given)
+        arguments = parse(_parser(), given)
         answer: Answer = arguments.run(arguments)
-    except _WrongUsageError as error:
+    except WrongUsageError as error:
         print(error.parser.format_usage(), end="", file=sys.stderr)
         return _fail(as_json, str(error), 2)
     except KeyboardInterrupt as error:
@@ -134,79 +134,8 @@ def _json(data: Any) -> str:
     return json.dumps(data, indent=2, allow_nan=False)
 
 
-# Usage
-
-
-class _WrongUsageError(Exception):
-    """What is wrong with the arguments, and the parser whose usage is to be shown."""
-
-    def __init__(self, message: str, parser: argparse.ArgumentParser) -> None:
-        super().__init__(message)
-        self.parser = parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raise what argparse would print and leave with, in our form."""
-
-    def error(self, message: str) -> NoReturn:
-        raise _WrongUsageError(_in_our_form(message, self.prog), self)
-
-
-def _in_our_form(message: str, prog: str) -> str:
-    if match := re.fullmatch(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
-        names = re.findall(r"[\w-]+", match[3])
-        cure = _nearest(match[2], names) or f"Run {prog} --help to read about them."
-        return f"{match[1]}: must be one of {', '.join(names)}; got {match[2]!r}. {cure}"
-    if match := re.fullmatch(r"the following arguments are required: (.*)", message):
-        return f"{_command(prog)}must be followed by {match[1]}; got none. Run {prog} --help for examples."
-    if match := re.fullmatch(r"argument (\S+): expected one argument", message):
-        return f"{match[1]}: must be followed by a value; got none. Run {prog} --help for examples."
-    return message.removeprefix("argument ")
-
-
-def _command(prog: str) -> str:
-    name = prog.removeprefix("fallline").strip()
-    return f"{name}: " if name else ""
-
-
-def _nearest(text: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(text.lower(), names, n=1)
-    return f"Did you mean {near[0]!r}?" if near else ""
-
-
-def _parse(given: list[str]) -> argparse.Namespace:
-    try:
-        arguments, others = _parser().parse_known_args(given)
-        command = arguments.parser
-    except _WrongUsageError as error:
-        command = error.parser
-        others = [text for text in given if text.startswith("--") and _name(text) not in _options(command)]
-        if command.prog == "fallline" or not others:
-            raise
-    if others:
-        raise _WrongUsageError(_too_much(others, command), command)
-    return arguments
-
-
-def _name(text: str) -> str:
-    return text.partition("=")[0]
-
-
-def _options(parser: argparse.ArgumentParser) -> list[str]:
-    return ["--help", *re.findall(r"--[\w-]+", parser.format_usage())]
-
-
-def _too_much(others: list[str], command: argparse.ArgumentParser) -> str:
-    cure = "Leave it out."
-    if not others[0].startswith("-"):
-        cure = "Put quotes around what has spaces in it."
-    elif near := _nearest(_name(others[0]), _options(command)):
-        cure = near
-    return f"{_command(command.prog)}must be given the arguments above and no others; got {' '.join(others)!r}. {cure}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="fallline",
         description="Gradient descent on NumPy arrays.",
         epilog=_EPILOG,

@@ -319,7 +319,8 @@ def _entries(
                 report(len(entries), len(names))
     except KeyboardInterrupt:
         if not entries:
-            raise
+            text = "interrupted before the first optimizer was done: there is nothing to rank"
+            raise KeyboardInterrupt(text) from None
         return entries, True
     return entries, False
 
