@@ -9,7 +9,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FALLLINE_DEBUG", "0") not in ("", "0")
-BUILD = "build/debug" if DEBUG else "build/release"
+# The C that Cython writes fits one version of NumPy's headers: builds against another one have a folder of their own.
+BUILD = f"build/{'debug' if DEBUG else 'release'}/numpy-{np.__version__}"
 
 # These come after the user's CFLAGS, and so win over them. -fno-fast-math has to be the first of them, because it also
 # switches back on what the next two switch off (and then sqrt is no longer vectorised). At link time it keeps
