@@ -55,6 +55,8 @@ typedef void fl_encode_kernel(uint16_t *out, const float *in, size_t n);
 /* Rounds up or down with the probability that makes the mean exact; element i draws from (key, counter + i). */
 typedef void fl_dither_kernel(uint16_t *out, const float *in, uint64_t key, uint64_t counter, size_t n);
 
+/* n rows of m numbers as m columns, and back; see columns.inc.h. */
+typedef void fl_transpose_kernel(const double *in, size_t m, size_t n, double *out);
 /* The passes of a tape over n points; see tape.inc.h. */
 typedef void fl_forward_kernel(const fl_tape *tape, double *values, size_t n);
 typedef void fl_reverse_kernel(const fl_tape *tape, const double *values, double *adjoints, size_t n);
@@ -71,6 +73,7 @@ typedef struct {
     fl_dither_kernel *dither[FL_N_FORMATS];
     fl_forward_kernel *forward;
     fl_reverse_kernel *reverse;
+    fl_transpose_kernel *to_columns, *to_rows;
 } fl_kernels;
 
 extern const fl_kernels fl_kernels_baseline;

@@ -34,6 +34,7 @@
 #undef FL_INFINITY_BITS
 
 #include "codec.inc.h"
+#include "columns.inc.h"
 
 #define FL_TAPE(name) FL_PASTE(tape, name)
 #define FL_POINTS n
@@ -59,6 +60,8 @@ const fl_kernels FL_PASTE(fl_kernels, FL_ISA) = {
     .encode = {[FL_FLOAT16] = encode_float16, [FL_BFLOAT16] = encode_bfloat16},
     .forward = tape_forward,
     .reverse = tape_reverse,
+    .to_columns = to_columns,
+    .to_rows = to_rows,
     .dither = {[FL_FLOAT16] = dither_float16, [FL_BFLOAT16] = dither_bfloat16},
 };
 

@@ -17,7 +17,8 @@ enum {
     BLOCK_VALUES = 2048, /* numbers in a block: with as many adjoints they stay in the first-level cache */
     MIN_WIDTH = 8,       /* points in a block: a vector's worth */
     MAX_WIDTH = 256,
-    CHUNK = 4096         /* points that a thread takes at once */
+    CHUNK = 4096,        /* points that a thread takes at once */
+    CACHE_LINE = 64
 };
 
 struct fl_scratch {
@@ -282,15 +283,29 @@ typedef struct {
     atomic_size_t next;
 } fl_batch;
 
+static void take_inputs(const fl_batch *batch, const fl_kernels *kernels, size_t first, size_t n, double *block)
+{
+    const size_t n_inputs = batch->tape->n_inputs;
+    const ptrdiff_t item = (ptrdiff_t)sizeof *block, row = (ptrdiff_t)n_inputs*item;
+    const char *x = batch->x + (ptrdiff_t)first*batch->point_stride;
+    if (batch->input_stride == item && batch->point_stride == row) {
+        const ptrdiff_t ahead = row*(ptrdiff_t)batch->width;
+        for (ptrdiff_t k = ahead; k < 2*ahead; k += CACHE_LINE)
+            __builtin_prefetch(x + k);
+        kernels->to_columns((const double *)x, n_inputs, n, block);
+        return;
+    }
+    for (size_t j = 0; j < n_inputs; j++)
+        for (size_t i = 0; i < n; i++)
+            block[j*n + i] = *(const double *)(x + (ptrdiff_t)i*batch->point_stride + (ptrdiff_t)j*batch->input_stride);
+}
+
 static void evaluate_block(const fl_batch *batch, size_t first, size_t n, double *block, double *adjoints)
 {
     const fl_tape *tape = batch->tape;
     const fl_kernels *kernels = fl_kernels_current();
     const size_t n_inputs = tape->n_inputs;
-    const char *x = batch->x + (ptrdiff_t)first*batch->point_stride;
-    for (size_t j = 0; j < n_inputs; j++)
-        for (size_t i = 0; i < n; i++)
-            block[j*n + i] = *(const double *)(x + (ptrdiff_t)i*batch->point_stride + (ptrdiff_t)j*batch->input_stride);
+    take_inputs(batch, kernels, first, n, block);
     kernels->forward(tape, block, n);
     if (batch->values != NULL)
         memcpy(batch->values + first, block + tape->result*n, n*sizeof *block);
@@ -300,10 +315,7 @@ static void evaluate_block(const fl_batch *batch, size_t first, size_t n, double
     for (size_t i = 0; i < n; i++)
         adjoints[tape->result*n + i] = 1;
     kernels->reverse(tape, block, adjoints, n);
-    double *gradients = batch->gradients + first*n_inputs;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n_inputs; j++)
-            gradients[i*n_inputs + j] = adjoints[j*n + i];
+    kernels->to_rows(adjoints, n_inputs, n, batch->gradients + first*n_inputs);
 }
 
 static void fill_constants(const fl_tape *tape, size_t n, double *block)

@@ -245,6 +245,19 @@ def test_many_points_have_the_bits_of_one(n, threads):
         assert (value, gradient.tobytes()) == (values[i], gradients[i].tobytes())
 
 
+@pytest.mark.parametrize("n_inputs", range(1, 10))
+@pytest.mark.parametrize("n", [1, 13, 1000])
+def test_rows_of_any_width_are_exact_where_the_numbers_are_whole(n, n_inputs):
+    names = [f"x{j}" for j in range(n_inputs)]
+    g = fl.compile(" + ".join(f"{j + 2}*{name}**2" for j, name in enumerate(names)), names)
+    X = np.random.default_rng(n).integers(-99, 100, size=(n, n_inputs)).astype(np.float64)
+    weights = np.arange(2.0, n_inputs + 2)
+    for rows in (X, np.asfortranarray(X)):
+        values, gradients = g.batch_value_and_gradient(rows)
+        assert np.array_equal(values, (X**2) @ weights)
+        assert np.array_equal(gradients, 2 * X * weights)
+
+
 def test_results_can_be_written_to_arrays_that_are_there():
     g, X = fl.compile(LECTURE), points(600)
     values, gradients = np.full(600, np.nan), np.full((600, 3), np.nan)
