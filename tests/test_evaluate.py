@@ -4,6 +4,7 @@ import concurrent.futures
 import ctypes
 import math
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -398,7 +399,7 @@ def test_workers_as_processes():
     assert np.array_equal(fl.gradient(cube_sum, X, workers=2), expected)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=1), expected)
     with multiprocessing.Pool(2) as pool:
-        for map_like in (pool.map, pool.imap):
+        for map_like in (pool.map, pool.imap, pool.imap_unordered):
             assert np.array_equal(fl.gradient(cube_sum, X, workers=map_like), expected)
         assert fl.gradient(Tree.value, {"a": X, "b": 2.0}, workers=pool.map)["a"] == pytest.approx(4 * X)
         assert fl.vjp(Tree.vector, [2.0, 3.0], [1.0, 1.0], workers=pool.map) == pytest.approx([3.0, 8.0])
@@ -445,6 +446,53 @@ def test_what_a_worker_raises_reaches_the_caller():
     with pytest.raises(RuntimeError, match="in a worker"):
         fl.gradient(fails, X, workers=2)
     assert multiprocessing.active_children() == []
+
+
+def ends_its_process(x):
+    os._exit(1)
+
+
+@FORKS
+def test_a_process_that_ends_is_not_waited_for():
+    with pytest.raises(RuntimeError, match="must have processes that live until f returns"):
+        fl.gradient(ends_its_process, X, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+def backwards(function, points):
+    return [function(point) for point in reversed(points)]
+
+
+@pytest.mark.parametrize("workers", [backwards, lambda *given: (answer for answer in backwards(*given))])
+def test_answers_of_workers_may_come_in_any_order(workers):
+    assert np.array_equal(fl.gradient(cube_sum, X, workers=workers), fl.gradient(cube_sum, X))
+    by_complex = fl.jacobian(np.sin, X, method="complex", workers=workers)
+    assert np.array_equal(by_complex, np.diag(np.cos(X)))
+    assert fl.derivative(np.sin, X, workers=workers) == pytest.approx(np.cos(X), rel=1e-10)
+
+
+def test_workers_of_joblib():
+    joblib = pytest.importorskip("joblib")
+    expected = fl.gradient(cube_sum, X)
+    for order in ("list", "generator", "generator_unordered"):
+
+        def in_threads(function, points, order=order):
+            parallel = joblib.Parallel(2, prefer="threads", return_as=order)
+            return parallel(joblib.delayed(function)(point) for point in points)
+
+        assert np.array_equal(fl.gradient(cube_sum, X, workers=in_threads), expected)
+
+
+def test_a_type_error_of_f_is_not_that_of_workers():
+    """Nor is it taken for a failure of pickling, though f cannot be pickled."""
+    with pytest.raises(TypeError, match=r"^by f$"):
+        fl.gradient(lambda x: raises(TypeError("by f")), X, workers=map)
+    with pytest.raises(AttributeError, match=r"^by f$"):
+        fl.gradient(lambda x: raises(AttributeError("by f")), X, workers=map)
+
+
+def raises(error):
+    raise error
 
 
 # ---------------------------------------------------------------------------------------------------------------------

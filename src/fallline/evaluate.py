@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.native import as_native
 from fallline.space import Space
+from fallline.workers import ask
 
 __all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "check_args"]
 
@@ -261,8 +262,7 @@ class Function:
             if self.native is not None:
                 results = [self.native.call_moved(row, *_NOWHERE)[0] for row in rows]
             else:
-                evaluate = self.workers or map
-                results = list(evaluate(_Row(self.f, self.args, self.space), list(rows)))
+                results = self._answers(_Row(self.f, self.args, self.space), list(rows))
         self.nfev += len(rows)
         return [self._array(result) for result in results]
 
@@ -366,14 +366,14 @@ class Function:
     def _on_workers(self, points: Points) -> list[Any]:
         index, values, starts = points.index, points.values, points.starts.tolist()
         moves = [(index[low:high], values[low:high]) for low, high in pairwise(starts)]
-        assert self.workers is not None
-        answers = list(self.workers(_Move(self.f, self.args, self.space), moves))
-        if len(answers) != len(points):
-            raise ValueError(
-                f"{self.owner}(workers): must return one result for each point, as map does; got {len(answers)} for "
-                f"{len(points)}. Pass a function like map, such as the map of a pool or an executor."
-            )
+        answers = self._answers(_Move(self.f, self.args, self.space), moves)
         return [_core.OUTSIDE if isinstance(answer, _Outside) else answer for answer in answers]
+
+    def _answers(self, evaluate: Callable[[Any], Any], questions: list[Any]) -> list[Any]:
+        """Evaluate on the workers, or if there are none, here."""
+        if self.workers is None:
+            return [evaluate(question) for question in questions]
+        return ask(self.owner, self.workers, evaluate, questions)
 
 
 class Elementwise(Function):
