@@ -182,6 +182,20 @@ refused(
 )
 refused("native-gil", TypeError, "(f): must be callable without the GIL if it is native; got a function of ctypes.PyDLL or PYFUNCTYPE. Use ctypes.CDLL or CFUNCTYPE.",
         f=ctypes.PYFUNCTYPE(ctypes.c_double, POINTER, ctypes.c_size_t, ctypes.c_void_p)(lambda *_: 0.0))  # fmt: skip
+refused("native-null", ValueError, "(f): must point to a function if it is native; got a null pointer. Load it first.",
+        f=type(NATIVE)())  # fmt: skip
+
+
+class OfCffi:
+    """What a function of cffi is to Python."""
+
+    def __call__(self, x, n, data):
+        """Never called."""
+
+
+OfCffi.__module__ = "_cffi_backend"
+refused("native-cffi", TypeError, "(f): must be of SciPy, ctypes or Numba if it is native; got a function of cffi. Pass scipy.LowLevelCallable(f).",
+        f=OfCffi())  # fmt: skip
 row(
     "native-vjp",
     lambda: fl.vjp(NATIVE, X, 1.0),

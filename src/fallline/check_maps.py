@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from fallline.causes import Block, find_causes
 from fallline.check import MISS, NO_POWER, Checker
-from fallline.evaluate import Function
+from fallline.evaluate import Function, as_python
 from fallline.locate import SAMPLED, describe_mask
+from fallline.native import is_native
 from fallline.options import Options
 from fallline.preflight import ROUNDING
 from fallline.probes import Probe
@@ -83,8 +84,8 @@ class _Map:
 
 def _check_callable(owner: str, **functions: Any) -> None:
     for name, function in functions.items():
-        if not callable(function):
-            raise TypeError(f"{owner}({name}): must be callable; got {type(function).__name__}. Pass a function.")
+        if is_native(function) or not callable(function):
+            raise TypeError(f"{owner}({name}): must be a Python function; got {type(function).__name__}. Pass one.")
 
 
 def _what(array: Array) -> str:
@@ -335,9 +336,10 @@ def _check_jvp(task: _Map, jvp: Callable[..., Any], what: str) -> Report:
 def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Report:
     """Check the gradient of a weighted sum of the outputs."""
     u = task.rng.standard_normal(task.shape)
+    python_f = as_python(task.owner, f, task.space, task.args)
 
     def weighted(x: Any, *args: Any) -> Any:
-        return np.sum(u * np.asarray(f(x, *args)))
+        return np.sum(u * np.asarray(python_f(x, *args)))
 
     def gradient(x: Any, *args: Any) -> Any:
         return vjp(x, u, *args)

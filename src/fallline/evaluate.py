@@ -20,7 +20,7 @@ from fallline.native import as_native
 from fallline.space import Space
 from fallline.workers import ask
 
-__all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "check_args"]
+__all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "as_python", "check_args"]
 
 Array = npt.NDArray[Any]
 
@@ -185,11 +185,7 @@ class Function:
         ways = [name for name in ("vectorized", "workers") if getattr(self, name)]
         if self.native is not None:
             ways.append("a native f")
-            if self.args or not _is_point(self.space):
-                raise TypeError(
-                    f"{self.owner}(f): must be given one 1-D array of float64 and no args if it is native; got another "
-                    f"variable, or args. Put constants into its user_data."
-                )
+            _check_native(self.owner, self.space, self.args)
         if len(ways) > 1:
             raise ValueError(
                 f"{self.owner}: must be told one way to evaluate f; got {' and '.join(ways)}. Leave one out."
@@ -443,6 +439,23 @@ def _unsigned(index: Any) -> Array:
 
 def _wide(dtype: np.dtype[Any]) -> Any:
     return np.complex128 if dtype.kind == "c" else np.float64
+
+
+def as_python(owner: str, f: Any, space: Space, args: tuple[Any, ...]) -> Any:
+    """Return f, or if it is native, a Python function of x that calls it; or raise if it cannot take x."""
+    native = as_native(owner, f)
+    if native is None:
+        return f
+    _check_native(owner, space, args)
+    return lambda x: float(native.call_moved(x, *_NOWHERE)[0])
+
+
+def _check_native(owner: str, space: Space, args: tuple[Any, ...]) -> None:
+    if args or not _is_point(space):
+        raise TypeError(
+            f"{owner}(f): must be given one 1-D array of float64 and no args if it is native; got another variable, or "
+            f"args. Put constants into its user_data."
+        )
 
 
 def check_args(owner: str, args: Any) -> tuple[Any, ...]:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from fallline import _core
 from fallline.causes import CATALOGUE, Cause
+from fallline.evaluate import as_python
+from fallline.native import is_native
 from fallline.space import Space
 from fallline.trees import leaves
 
@@ -60,12 +62,13 @@ class Calls:
     """
 
     def __init__(self, owner: str, f: Any, df: Any, args: tuple[Any, ...], space: Space) -> None:
-        if df is not True and not callable(df):
+        if df is not True and (is_native(df) or not callable(df)):
             raise TypeError(
-                f"{owner}(df): must be a function of x, or True if f returns (value, gradient); got "
-                f"{type(df).__name__}. Pass the gradient as a function."
+                f"{owner}(df): must be a Python function of x, or True if f returns (value, gradient); got "
+                f"{type(df).__name__}. Pass the gradient as one."
             )
         self.owner, self.f, self.df, self.args, self.space = owner, f, df, args, space
+        self._python_f = as_python(owner, f, space, args)
         self.changed: list[str] = []
         self.ngev = self.nfev = 0
         self._seen: set[str] = set()
@@ -76,13 +79,13 @@ class Calls:
         """Return f alone, for differences."""
         if self.df is not True:
             return self.f
-        f = self.f
+        f = self._python_f
         return lambda x, *args: self._pair(f(x, *args))[0]
 
     def value(self, flat: Array) -> Any:
         """Call f, watched."""
         self.nfev += 1
-        return self._watched("f", self.value_of, flat)
+        return self._watched("f", self.value_of if self.df is True else self._python_f, flat)
 
     def gradient(self, flat: Array) -> Any:
         """Call the gradient, watched; return what it returned."""
@@ -90,7 +93,7 @@ class Calls:
         if self.df is not True:
             return self._watched("df", self.df, flat)
         self.nfev += 1
-        return self._pair(self._watched("f", self.f, flat))[1]
+        return self._pair(self._watched("f", self._python_f, flat))[1]
 
     def _pair(self, result: Any) -> tuple[Any, Any]:
         if not isinstance(result, (tuple, list)) or len(result) != 2:
