@@ -113,7 +113,7 @@ check("pair-array", TypeError, PAIR.format("ndarray"), f=lambda x: x, df=True)
 REAL = "(df): must return real numbers; got {} for {}. Return arrays of floats in x's structure."
 check("df-complex", TypeError, REAL.format("complex128", "x"), df=lambda x: 2j * x)
 check("df-text", TypeError, REAL.format("<U1", "x"), df=lambda x: ["a", "b"])
-check("df-object", TypeError, REAL.format("object", "a"), f=lambda p: p["b"], df=lambda p: {"a": {1}, "b": 1.0}, x=TREE)
+check("df-object", TypeError, REAL.format("set", "a"), f=lambda p: p["b"], df=lambda p: {"a": {1}, "b": 1.0}, x=TREE)
 check(
     "df-complex-of-tree",
     TypeError,
@@ -134,7 +134,7 @@ check(
     "(f): must return one real number; got shape (0,). Use check_jacobian for several outputs.",
     f=lambda x: x[:0],
 )
-for id, value, got in (("complex", 1j, "complex128"), ("text", "a", "<U1"), ("nothing", None, "object")):
+for id, value, got in (("complex", 1j, "complex128"), ("text", "a", "<U1"), ("nothing", None, "NoneType")):
     check(
         f"f-{id}",
         TypeError,
@@ -198,7 +198,7 @@ for value in ("nan", "inf", "-inf"):
     )
 SHAPE = "(jac): must return real numbers of shape {} for {}; got {}. Return f's shape followed by x's."
 jacobian("j-shape", ValueError, SHAPE.format("(3, 2)", "x", "shape (2,)"), jac=lambda x: x)
-jacobian("j-none", ValueError, SHAPE.format("(3, 2)", "x", "object"), jac=lambda x: None)
+jacobian("j-none", ValueError, SHAPE.format("(3, 2)", "x", "NoneType"), jac=lambda x: None)
 jacobian("j-complex", ValueError, SHAPE.format("(3, 2)", "x", "complex128"), jac=lambda x: A * 1j)
 jacobian(
     "j-tree",
@@ -211,12 +211,17 @@ jacobian(
 jacobian(
     "j-tree-missing",
     ValueError,
-    SHAPE.format("(2,)", "b", "object"),
+    SHAPE.format("(2,)", "b", "NoneType"),
     f=lambda p: p["a"] * p["b"],
     jac=lambda p: {"a": np.eye(2)},
     x=TREE,
 )
 jacobian("j-callable", TypeError, "(jac): must be a Python function; got ndarray. Pass one.", jac=A)
+jacobian("j-ragged", ValueError, SHAPE.format("(3, 2)", "x", "list"), jac=lambda x: [[1.0, 2.0], [3.0]])
+jacobian("j-more", ValueError, "(jac): must be of x's structure; got 'c', which x has not. Leave it out.",
+         f=lambda p: p["a"], jac=lambda p: {"a": np.eye(2), "b": np.zeros(2), "c": 1.0}, x=TREE)  # fmt: skip
+jacobian("j-f-empty", ValueError, "(f): must return at least one number; got an array of shape (0,). Return the outputs.",
+         f=lambda x: x[:0])  # fmt: skip
 jacobian("j-native", TypeError, "(jac): must be a Python function; got CFunctionType. Pass one.", jac=NATIVE)
 jacobian("j-f-callable", TypeError, "(f): must be callable; got ndarray. Pass a function of x.", f=A)
 
@@ -226,9 +231,14 @@ products("p-neither", TypeError, ": must be given a product to check; got neithe
 products("p-jvp-callable", TypeError, "(jvp): must be a Python function; got ndarray. Pass one.", jvp=A)
 products("p-vjp-callable", TypeError, "(vjp): must be a Python function; got int. Pass one.", vjp=1)
 PRODUCT = "(jvp): must return real numbers of f's shape (3,); got {}. Return the Jacobian times v."
+products("p-vjp-pair", TypeError, "(vjp): must return real numbers; got tuple for x. Return arrays of floats in x's structure.",
+         vjp=lambda x, u: (A @ x, u @ A))  # fmt: skip
+products("p-jvp-pair", ValueError, PRODUCT.format("tuple"), jvp=lambda x, v: (1.0, A @ v))
 products("p-shape", ValueError, PRODUCT.format("shape (2,)"), jvp=lambda x, v: v)
 products("p-complex", ValueError, PRODUCT.format("complex128"), jvp=lambda x, v: A @ v * 1j)
-products("p-vjp-complex", TypeError, REAL.format("complex128", "x"), vjp=lambda x, u: u @ A * 1j)
+products(
+    "p-vjp-complex", TypeError, REAL.format("complex128", "x").replace("(df)", "(vjp)"), vjp=lambda x, u: u @ A * 1j
+)
 products(
     "p-empty",
     ValueError,

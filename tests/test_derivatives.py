@@ -807,3 +807,26 @@ def test_an_accuracy_that_there_is_not_is_refused():
     """And not rounded silently."""
     with pytest.raises(ValueError, match="must be even"):
         fl.gradient(rosenbrock, [1.0, 1.0], accuracy=3)
+
+
+EMPTY = np.zeros(0)
+OF_NOTHING = {
+    "gradient": lambda **o: fl.gradient(lambda x: 1.0, EMPTY, **o),
+    "gradient by complex": lambda **o: fl.gradient(lambda x: 1.0, EMPTY, method="complex", **o),
+    "derivative": lambda **o: fl.derivative(math.sin, EMPTY, **o),
+    "derivative by complex": lambda **o: fl.derivative(np.sin, EMPTY, method="complex", **o),
+    "jacobian": lambda **o: fl.jacobian(lambda x: np.ones(2), EMPTY, **o),
+    "jacobian with a pattern": lambda **o: fl.jacobian(lambda x: np.ones(2), EMPTY, sparsity=np.zeros((2, 0)), **o),
+    "vjp": lambda **o: fl.vjp(lambda x: np.ones(2), EMPTY, np.ones(2), **o),
+    "hessian": lambda **o: fl.hessian(lambda x: 1.0, EMPTY, **o),
+    "hessian by gradients": lambda **o: fl.hessian(None, EMPTY, jac=lambda x: x, **o),
+    "hvp": lambda **o: fl.hvp(lambda x: 1.0, EMPTY, EMPTY, **o),
+}
+
+
+@pytest.mark.parametrize("name", OF_NOTHING)
+def test_the_derivative_by_nothing_is_empty_and_its_status_text(name):
+    found = OF_NOTHING[name](full_output=True)
+    assert found.status.dtype.kind == "U"
+    assert found.status.shape == found.value.shape == found.error.shape == OF_NOTHING[name]().shape
+    assert found.value.size == 0

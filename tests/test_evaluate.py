@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import ctypes
+import fractions
 import math
 import multiprocessing
 import os
@@ -696,3 +697,13 @@ def test_nfev_counts_every_point(options):
     if options.get("method") != "complex":
         own = {"method": "backward"} | options
         assert fl.derivative(undefined, 1e-7, full_output=True, **own).nfev == len(undefined)
+
+
+def test_numbers_of_python_are_numbers_of_any_size_and_kind():
+    big, half = 2**70, fractions.Fraction(1, 2)
+    assert fl.gradient(lambda x: int(x) * big, 8.0, step=1.0) == pytest.approx(big)
+    assert np.array_equal(fl.jacobian(lambda x: [big * int(x), half * int(x)], 8.0, step=1.0), [big, 0.5])
+    assert fl.gradient(lambda x: 3 * x, big) == pytest.approx(3)
+    assert fl.check_gradient(lambda x: fractions.Fraction(float(x[0])) ** 2, lambda x: 2 * x, np.array([3.0])).passed
+    with pytest.raises(ValueError, match="no finite difference"):
+        fl.gradient(lambda x: 10**400, 1.0)

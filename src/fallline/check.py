@@ -227,7 +227,7 @@ class Checker:
         self.space = Space(owner, x)
         if self.space.size == 0:
             raise ValueError(f"{owner}(x): must have at least one entry; got none. Pass a point to check at.")
-        self.calls = Calls(owner, f, df, check_args(owner, args), self.space)
+        self.calls = Calls(owner, f, df, check_args(owner, args), self.space, "df" if what == "gradient" else what)
         self.vectorized = vectorized
         self.functions = [self._function(self.space)]
         self.bounds = options.bounds_of(owner, self.space)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fallline import _core
 from fallline.native import as_native
-from fallline.space import Space
+from fallline.space import Space, as_array
 from fallline.workers import ask
 
 __all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "as_python", "check_args"]
@@ -309,10 +309,7 @@ class Function:
 
     def _array(self, result: Any, stacked: bool = False) -> Array:
         given = result if self.read is None else self.read(result, stacked)
-        try:
-            array = np.asarray(given)
-        except ValueError:  # rows of different lengths
-            array = np.asarray(None)
+        array = as_array(given)
         if array.dtype.kind in "biu":
             array = array.astype(np.float64)
         if array.dtype.kind not in "fc":

@@ -65,15 +65,14 @@ def _address(name: str, f: Any, signature: str) -> Any:
 
 
 def _ctypes_address(name: str, f: Any, signature: str) -> int:
-    import ctypes
-
+    ctypes: Any = sys.modules["ctypes"]
     if f._flags_ & ctypes._FUNCFLAG_PYTHONAPI:
         raise TypeError(
             f"{name}: must be callable without the GIL if it is native; got a function of ctypes.PyDLL or "
             f"PYFUNCTYPE. Use ctypes.CDLL or CFUNCTYPE."
         )
     _check_signature(name, _ctypes_signature(f), signature)
-    address = ctypes.cast(f, ctypes.c_void_p).value
+    address: int | None = ctypes.cast(f, ctypes.c_void_p).value
     if address is None:
         raise ValueError(f"{name}: must point to a function if it is native; got a null pointer. Load it first.")
     return address

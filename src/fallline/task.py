@@ -76,6 +76,11 @@ class Slopes:
     step: Array
     status: Array
 
+    @classmethod
+    def none(cls, *shape: int) -> Slopes:
+        """Return those along no line, or of no output."""
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape, "<U10"))
+
     def map(self, operation: Callable[[Array], Any]) -> Slopes:
         """Apply an operation to each of the arrays."""
         return Slopes(*(operation(getattr(self, name)) for name in ("value", "error", "step", "status")))
@@ -248,7 +253,7 @@ class Task:
                 f'{self.options.method!r}. Pass jac, or use method="central" or "adaptive".'
             )
         if len(lines) == 0:
-            return Slopes(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, "<U10"))
+            return Slopes.none(0)
         slopes = self.slopes(lines, steps, order=2)
         self.refuse_nothing(slopes, lines)
         return self.number(slopes)

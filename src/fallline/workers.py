@@ -130,12 +130,13 @@ def _iterable(owner: str, workers: Callable[..., Any], numbered: _Numbered, ques
             ) from error
         raise
     try:
-        return iter(answers)
+        iterator: Iterable[Any] = iter(answers)
     except TypeError:
         raise ValueError(
             f"{owner}(workers): must return the results, as map does; got {type(answers).__name__}. Return a list of "
             f"them, once they are there."
         ) from None
+    return iterator
 
 
 def _is_of_pickling(numbered: _Numbered, error: Exception) -> bool:
