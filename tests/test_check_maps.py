@@ -430,3 +430,8 @@ def test_every_sparse_format(kind):
         assert fl.check_jacobian(lambda x: B @ x, lambda x, make=make: make(B), X).passed
         report = fl.check_jacobian(lambda x: B @ x, lambda x, make=make: make(omitted), X)
         assert [entry.index for entry in report.worst] == [(1, 2)]
+
+
+def test_every_report_of_products_has_the_seed():
+    for products in ({"jvp": jvp}, {"vjp": vjp}, {"vjp": lambda x, u: -vjp(x, u)}, {"jvp": jvp, "vjp": vjp}):
+        assert fl.check_products(f, X, **products, rng=7).seed == 7

@@ -430,7 +430,7 @@ class Checker:
     def _blocks(
         self, plain: list[float | None], powers: list[float | None], found: Found, searched: bool
     ) -> list[BlockReport]:
-        blocks = []
+        blocks, hidden = [], []
         for leaf, best, power in zip(self.space.leaves, plain, powers, strict=True):
             name = self.space.label(leaf)
             if leaf.name in found.blocks:
@@ -438,9 +438,13 @@ class Checker:
                 continue
             unseen = best is not None and best > NO_POWER
             if unseen:
-                self.notes.append(f"the gradient of {name} is too small beside the noise of f to be judged")
+                hidden.append(name)
             verdict = "unseen" if unseen else "right" if searched else "unclear"
             blocks.append(BlockReport(name, leaf.shape, verdict, power=power))
+        if hidden:
+            self.notes.append(
+                f"the gradient of {masks.each_of(hidden)} is too small beside the noise of f to be judged"
+            )
         return blocks
 
     def _report(

@@ -7,6 +7,7 @@ a weighted sum of the outputs, and is checked as one. A Jacobian-vector product 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -365,9 +366,10 @@ def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Re
         return vjp(x, u, *args)
 
     x = task.space.arrange(np.array(task.space.flat))
-    return Checker(
+    checker = Checker(
         task.owner, weighted, gradient, x, args=task.args, bounds=task.given_bounds, rng=task.rng, what="vjp"
-    ).run()
+    )
+    return replace(checker.run(), seed=task.seed)
 
 
 def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any]) -> Report:
