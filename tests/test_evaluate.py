@@ -707,3 +707,30 @@ def test_numbers_of_python_are_numbers_of_any_size_and_kind():
     assert fl.check_gradient(lambda x: fractions.Fraction(float(x[0])) ** 2, lambda x: 2 * x, np.array([3.0])).passed
     with pytest.raises(ValueError, match="no finite difference"):
         fl.gradient(lambda x: 10**400, 1.0)
+
+
+def test_tensors_of_torch_are_taken_out_of_their_graph():
+    torch = pytest.importorskip("torch")
+
+    def sines(x):
+        return torch.sin(torch.tensor(x, requires_grad=True))
+
+    def cosines(x):
+        return torch.cos(torch.tensor(x, requires_grad=True))
+
+    def pair(x):
+        t = torch.tensor(x, requires_grad=True)
+        loss = torch.sin(t).sum()
+        loss.backward()
+        return loss, t.grad
+
+    assert fl.gradient(lambda x: sines(x).sum(), X) == pytest.approx(np.cos(X))
+    assert fl.vjp(sines, X, np.ones(3)) == pytest.approx(np.cos(X))
+    assert fl.hvp(None, X, X, jac=sines) == pytest.approx(np.cos(X) * X)
+    parameters = {"w": torch.tensor(X, requires_grad=True)}
+    assert fl.gradient(lambda p: sines(p["w"]).sum(), parameters)["w"] == pytest.approx(np.cos(X))
+    assert fl.check_gradient(pair, True, X).passed
+    assert fl.check_gradient(lambda x: sines(x).sum(), lambda x: -cosines(x), X).verdict == "fail"
+    assert fl.check_products(sines, X, vjp=lambda x, u: cosines(x) * torch.tensor(u)).passed
+    assert fl.check_jacobian(sines, lambda x: torch.diag(cosines(x)).to_sparse(), X).passed
+    assert fl.check_jacobian(sines, lambda x: torch.diag(-cosines(x)).to_sparse(), X).verdict == "fail"

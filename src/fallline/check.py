@@ -27,7 +27,7 @@ from fallline.readings import Judgement, MatrixSlope
 from fallline.report import BlockReport, Report
 from fallline.search import Found, Search
 from fallline.site import Site, nearby, usual_scales
-from fallline.space import Space
+from fallline.space import Space, as_array
 
 __all__ = ["assert_gradient", "check_gradient"]
 
@@ -165,6 +165,7 @@ def assert_gradient(f: Callable[..., Any], df: Callable[..., Any] | Literal[True
     >>> fl.assert_gradient(lambda x: np.sum(np.sin(x)), np.cos, np.array([0.3, 1.0])).passed
     True
     """
+    __tracebackhide__ = True  # by pytest: a failure shows the test and the report
     return check_gradient(f, df, x, **options).require()
 
 
@@ -310,7 +311,7 @@ class Checker:
         """Check at a point nearby, where nothing is 0 or 1 and no kink is, if f and its gradient are finite there."""
         space = self.space.moved(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
         with np.errstate(all="ignore"):
-            value = float(np.asarray(self.calls.value(space.flat)))
+            value = float(as_array(self.calls.value(space.flat)))
             gradient, _ = self.calls.flatten(self.calls.gradient(space.flat))
         if not np.isfinite(value) or not np.isfinite(gradient).all():
             return
@@ -362,7 +363,7 @@ class Checker:
 
     def _value_at(self, flat: Array) -> float:
         with np.errstate(all="ignore"):
-            return float(np.asarray(self.calls.value(flat)))
+            return float(as_array(self.calls.value(flat)))
 
     # The verdict
 

@@ -197,7 +197,7 @@ def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
     parts = []
     for leaf in task.space.leaves:
         part: Any = named.pop(leaf.name, None)
-        array = as_array(part.toarray() if hasattr(part, "toarray") else part)
+        array = as_array(_dense(part))
         if array.dtype.kind not in "biuf" or array.size != outputs * leaf.size:
             shape = (*task.shape, *leaf.shape)
             raise ValueError(
@@ -211,6 +211,14 @@ def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
             f"{task.owner}(jac): must be of x's structure; got {next(iter(named))!r}, which x has not. Leave it out."
         )
     return np.concatenate(parts, axis=1)
+
+
+def _dense(part: Any) -> Any:
+    """Return a matrix in full: sparse ones of SciPy, JAX and torch name the way to do so differently."""
+    for name in ("toarray", "todense", "to_dense"):
+        if hasattr(part, name):
+            return getattr(part, name)()
+    return part
 
 
 def _locate_in_jacobian(task: _Map, f: Any, jac: Any, matrix: Array, slope: MatrixSlope, power: float) -> Report:
@@ -360,7 +368,7 @@ def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Re
     python_f = as_python(task.owner, f, task.space, task.args)
 
     def weighted(x: Any, *args: Any) -> Any:
-        return np.sum(u * np.asarray(python_f(x, *args)))
+        return np.sum(u * as_array(python_f(x, *args)))
 
     def gradient(x: Any, *args: Any) -> Any:
         return vjp(x, u, *args)

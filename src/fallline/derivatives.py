@@ -17,7 +17,7 @@ from fallline.evaluate import Elementwise, Function
 from fallline.lines import Lines
 from fallline.native import as_native
 from fallline.options import Options, with_options
-from fallline.space import Space
+from fallline.space import Space, as_array
 from fallline.sparsity import Pattern, sparse_slopes
 from fallline.task import Derivative, Slopes, Task
 
@@ -499,7 +499,7 @@ def vjp(f: Callable[..., Any], x: Any, u: Any, *, options: Options) -> Any:
         raise ValueError(f"vjp(u): must be finite; got {weights[~np.isfinite(weights)][0]}. Correct it.")
 
     def weigh(result: Any, stacked: bool) -> Array:
-        values = np.asarray(result)
+        values = as_array(result)
         shape = values.shape[1:] if stacked else values.shape
         if shape != weights.shape:
             raise ValueError(f"vjp(u): must have the shape of f's result, {shape}; got {weights.shape}. Reshape it.")

@@ -137,6 +137,7 @@ class Report:
         AssertionError
             Otherwise. Its text is the report's, and its attribute ``report`` the report.
         """
+        __tracebackhide__ = True  # by pytest: a failure shows the test and the report
         if not self.passed:
             error = AssertionError(str(self))
             error.report = self  # type: ignore[attr-defined]

@@ -243,7 +243,8 @@ def _arrays(tree: Any) -> Any:
         if isinstance(tree, list):
             return children
         return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
-    return np.asarray(tree) if np.ndim(tree) else tree
+    leaf = _detached(tree)
+    return np.asarray(leaf) if np.ndim(leaf) else leaf
 
 
 class _OtherStructure(Exception):
@@ -333,15 +334,20 @@ def kind_of(value: Any, array: Array) -> str:
 def as_array(value: Any) -> Array:
     """Return the array that NumPy makes of a value, with numbers of Python (integers of any size, fractions) as floats.
 
-    It is one of objects where there are others than numbers, or rows of different lengths.
+    It is one of objects where there are others than numbers, or rows of different lengths. Tensors of torch are taken
+    out of their graph.
     """
     try:
-        array = np.asarray(value)
+        array = np.asarray(_detached(value))
     except ValueError:
         return np.asarray(None)
     if array.dtype == object and all(isinstance(number, numbers.Real) for number in array.flat):
         return np.array([_float(number) for number in array.flat]).reshape(array.shape)
     return array
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if getattr(value, "requires_grad", False) is True else value
 
 
 def _float(number: Any) -> float:
