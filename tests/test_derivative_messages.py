@@ -422,6 +422,8 @@ refused(
     "(bounds): must be real numbers; got NoneType. Pass numbers or arrays of floats.",
     bounds=(None, 1),
 )
+refused("bounds-narrow", ValueError, "(bounds): must leave room for a step that rounding does not hide; got 1e-10 at x[1]. Widen them.",
+        bounds=([0.5, 1.5 - 1e-10], [2.0, 1.5 + 1e-10]), order=2)  # fmt: skip
 refused(
     "bounds-room",
     ValueError,
