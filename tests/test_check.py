@@ -1,5 +1,6 @@
 """check_gradient: its verdict, the power it states, what it costs, where it points, and that it leaves no trace."""
 
+import ctypes
 import itertools
 import math
 
@@ -798,3 +799,52 @@ def test_two_directions_are_independent():
     for seed in range(100):
         report = check(sines, off_by(np.array([0, 1]), [0.1, -0.1]), np.full(2, 0.8), rng=seed, jitter=False)
         assert report.verdict == "fail"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Native functions
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+SIGNATURE = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.POINTER(ctypes.c_double), ctypes.c_size_t, ctypes.c_void_p)
+
+
+@SIGNATURE
+def native_cubes(x, n, data):
+    return sum(x[i] ** 3 for i in range(n))
+
+
+def test_a_native_function_is_checked_as_any_other():
+    right, wrong = check(native_cubes, lambda x: 3 * x**2, X), check(native_cubes, lambda x: 2 * x**2, X)
+    assert (right.verdict, wrong.verdict) == ("pass", "fail")
+    assert right.nfev == check(lambda x: np.sum(x**3), lambda x: 3 * x**2, X).nfev
+    numeric = [entry.numeric for entry in wrong.worst]
+    assert numeric == pytest.approx([3 * X[entry.index[0]] ** 2 for entry in wrong.worst], rel=1e-6)
+
+
+def test_products_of_a_native_function():
+    def vjp(x, u, factor=3):
+        return u * factor * x**2
+
+    assert fl.check_products(native_cubes, X, vjp=vjp).passed
+    assert not fl.check_products(native_cubes, X, vjp=lambda x, u: vjp(x, u, 2)).passed
+    assert fl.check_jacobian(native_cubes, lambda x: 3 * x**2, X).passed
+
+
+def test_a_native_function_of_scipy_and_numba():
+    LowLevelCallable = pytest.importorskip("scipy").LowLevelCallable
+    numba = pytest.importorskip("numba")
+    from numba import types
+
+    pointer = types.CPointer(types.double)
+
+    @numba.cfunc(types.double(pointer, types.uintp, types.CPointer(types.void)))
+    def squares(x, n, _):
+        total = 0.0
+        for i in range(n):
+            total += x[i] ** 2
+        return total
+
+    for native in (squares, LowLevelCallable(squares.ctypes)):
+        assert check(native, lambda x: 2 * x, X).passed
+        assert check(native, lambda x: x, X).verdict == "fail"

@@ -205,6 +205,30 @@ def test_notes_on_what_may_hide_mistakes(x, args, note):
     assert any(text.startswith(note) for text in report.notes)
 
 
+@pytest.mark.parametrize(
+    ("n", "subject"), [(1, "W0"), (3, "each of W0, W1 and W2"), (30, "each of W0, W1, W2, W3 and 26 more")]
+)
+def test_what_is_true_of_many_arrays_is_one_note(n, subject):
+    x = {f"W{i}": np.arange(1.0, 5).reshape(2, 2) + i for i in range(n)}
+    report = fl.check_gradient(
+        lambda p: sum(float(np.sum(leaf**2)) for leaf in p.values()),
+        lambda p: {name: 2 * leaf for name, leaf in p.items()},
+        x,
+    )
+    assert report.notes == [f"{subject} is square: with a transpose missing or extra, all shapes are right"]
+
+
+def test_many_arrays_with_one_cause_are_counted():
+    x = {f"W{i}": np.arange(1.0, 4) + i for i in range(9)}
+    report = fl.check_gradient(
+        lambda p: sum(float(np.sum(leaf**2)) for leaf in p.values()),
+        lambda p: {name: 2 * leaf if name == "W8" else leaf for name, leaf in p.items()},
+        x,
+    )
+    assert report.wrong == [f"W{i}" for i in range(8)]
+    assert report.causes[0].text.startswith("In W0, W1, W2, W3, W4 and 3 more, g = 0.5000·D")
+
+
 def test_an_ordinary_point_has_no_notes():
     x = {"W": np.arange(1.0, 7).reshape(2, 3), "b": np.array([0.3, 0.1])}
     report = fl.check_gradient(

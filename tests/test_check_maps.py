@@ -372,3 +372,66 @@ def test_reports_of_maps_are_complete():
         assert not math.isnan(report.power)
         with pytest.raises(AssertionError):
             report.require()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is returned
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def single(function, factor=1.0):
+    """Return a function whose result is rounded to float32, as that of another library may be."""
+    return lambda *given: (factor * function(*given)).astype(np.float32)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+def test_what_is_rounded_to_single_precision_is_right_within_that(factor):
+    expected = factor == 1
+    assert fl.check_jacobian(f, single(jac, factor), X).passed == expected
+    assert fl.check_products(f, X, jvp=single(jvp, factor)).passed == expected
+    assert fl.check_products(f, X, jvp=single(jvp), vjp=single(vjp, factor)).passed == expected
+    assert fl.check_products(f, X, jvp=jvp, vjp=single(vjp, factor)).passed == expected
+    assert fl.check_hvp(lambda x: A.T @ (A @ x), single(lambda x, v: A.T @ (A @ v), factor), X).passed == expected
+
+
+def test_a_function_that_does_not_change():
+    def constant(x):
+        return np.ones(3)
+
+    report = fl.check_jacobian(constant, lambda x: np.zeros((3, 4)), X)
+    assert (report.verdict, report.reason) == ("pass", "f does not change, and yours is 0")
+    assert fl.check_products(constant, X, jvp=lambda x, v: np.zeros(3)).passed
+    assert not fl.check_jacobian(constant, lambda x: np.ones((3, 4)), X).passed
+    assert not fl.check_jacobian(f, lambda x: np.zeros((5, 4)), X).passed
+    random = np.random.default_rng(0).random
+    assert fl.check_jacobian(lambda x: random(), lambda x: np.zeros(4), X).verdict == "inconclusive"
+
+
+def test_a_product_that_is_none_is_named_as_the_user_names_it():
+    report = fl.check_products(f, X, vjp=lambda x, u: None)
+    assert report.reason == "the gradient has nothing for 'x'"
+    kept = np.empty(4)
+
+    def buffered(x, u):
+        kept[:] = vjp(x, u)
+        return kept
+
+    assert fl.check_products(f, X, vjp=buffered).causes[0].text.startswith("the array that vjp returned changes")
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok", "dia", "bsr"])
+def test_every_sparse_format(kind):
+    sparse = pytest.importorskip("scipy.sparse")
+    B = np.triu(np.tril(A[:4], 1), -1)
+    omitted = B.copy()
+    omitted[1, 2] = 0
+    for suffix in ("array", "matrix"):
+        make = getattr(sparse, f"{kind}_{suffix}")
+        assert fl.check_jacobian(lambda x: B @ x, lambda x, make=make: make(B), X).passed
+        report = fl.check_jacobian(lambda x: B @ x, lambda x, make=make: make(omitted), X)
+        assert [entry.index for entry in report.worst] == [(1, 2)]
+
+
+def test_every_report_of_products_has_the_seed():
+    for products in ({"jvp": jvp}, {"vjp": vjp}, {"vjp": lambda x, u: -vjp(x, u)}, {"jvp": jvp, "vjp": vjp}):
+        assert fl.check_products(f, X, **products, rng=7).seed == 7

@@ -2,7 +2,9 @@
 
 A row is one way to get one message. The last test compares the rows with the messages that stand in the sources.
 """
+# ruff: noqa: E501 - a message stands in one piece, so that searching for it finds it
 
+import ctypes
 import re
 
 import numpy as np
@@ -38,6 +40,11 @@ ROWS: list[Row] = []
 X = np.array([0.5, 1.5])
 TREE = {"a": np.array([0.5, 1.5]), "b": 3.0}
 A = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]])
+
+
+NATIVE = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.POINTER(ctypes.c_double), ctypes.c_size_t, ctypes.c_void_p)(
+    lambda x, n, data: x[0]
+)
 
 
 def f(x):
@@ -90,7 +97,7 @@ for id, rtol, got in (
 for id, x in (("array", np.zeros(0)), ("tree", {"a": np.zeros((0, 3))}), ("list", [])):
     check(f"x-empty-{id}", ValueError, "(x): must have at least one entry; got none. Pass a point to check at.", x=x)
 CALLABLE = (
-    "(df): must be a function of x, or True if f returns (value, gradient); got {}. Pass the gradient as a function."
+    "(df): must be a Python function of x, or True if f returns (value, gradient); got {}. Pass the gradient as one."
 )
 for id, value, got in (
     ("array", X, "ndarray"),
@@ -106,7 +113,7 @@ check("pair-array", TypeError, PAIR.format("ndarray"), f=lambda x: x, df=True)
 REAL = "(df): must return real numbers; got {} for {}. Return arrays of floats in x's structure."
 check("df-complex", TypeError, REAL.format("complex128", "x"), df=lambda x: 2j * x)
 check("df-text", TypeError, REAL.format("<U1", "x"), df=lambda x: ["a", "b"])
-check("df-object", TypeError, REAL.format("object", "a"), f=lambda p: p["b"], df=lambda p: {"a": {1}, "b": 1.0}, x=TREE)
+check("df-object", TypeError, REAL.format("set", "a"), f=lambda p: p["b"], df=lambda p: {"a": {1}, "b": 1.0}, x=TREE)
 check(
     "df-complex-of-tree",
     TypeError,
@@ -127,7 +134,7 @@ check(
     "(f): must return one real number; got shape (0,). Use check_jacobian for several outputs.",
     f=lambda x: x[:0],
 )
-for id, value, got in (("complex", 1j, "complex128"), ("text", "a", "<U1"), ("nothing", None, "object")):
+for id, value, got in (("complex", 1j, "complex128"), ("text", "a", "<U1"), ("nothing", None, "NoneType")):
     check(
         f"f-{id}",
         TypeError,
@@ -141,6 +148,14 @@ row(
 
 # ---- what others refuse for it, by its name
 
+check("df-native", TypeError, CALLABLE.format("CFunctionType"), df=NATIVE)
+check("f-native-pair", TypeError, "(f): must return (value, gradient) if df=True; got float. Return both, or pass the gradient as df.",
+      f=NATIVE, df=True)  # fmt: skip
+check("f-native-ways", ValueError, ": must be told one way to evaluate f; got vectorized and a native f. Leave one out.",
+      f=NATIVE, vectorized=True)  # fmt: skip
+ONE_ARRAY = "(f): must be given one 1-D array of float64 and no args if it is native; got another variable, or args. Put constants into its user_data."
+check("f-native-args", TypeError, ONE_ARRAY, f=NATIVE, args=(1,))
+check("f-native-tree", TypeError, ONE_ARRAY, f=NATIVE, x=TREE)
 check("f-callable", TypeError, "(f): must be callable; got int. Pass a function of x.", f=3)
 check("args", TypeError, "(args): must be a tuple; got int. For one argument write args=(a,).", args=3)
 check("bounds", TypeError, "(bounds): must be a pair (low, high), or have lb and ub; got 3. ...", bounds=3)
@@ -183,7 +198,7 @@ for value in ("nan", "inf", "-inf"):
     )
 SHAPE = "(jac): must return real numbers of shape {} for {}; got {}. Return f's shape followed by x's."
 jacobian("j-shape", ValueError, SHAPE.format("(3, 2)", "x", "shape (2,)"), jac=lambda x: x)
-jacobian("j-none", ValueError, SHAPE.format("(3, 2)", "x", "object"), jac=lambda x: None)
+jacobian("j-none", ValueError, SHAPE.format("(3, 2)", "x", "NoneType"), jac=lambda x: None)
 jacobian("j-complex", ValueError, SHAPE.format("(3, 2)", "x", "complex128"), jac=lambda x: A * 1j)
 jacobian(
     "j-tree",
@@ -196,23 +211,34 @@ jacobian(
 jacobian(
     "j-tree-missing",
     ValueError,
-    SHAPE.format("(2,)", "b", "object"),
+    SHAPE.format("(2,)", "b", "NoneType"),
     f=lambda p: p["a"] * p["b"],
     jac=lambda p: {"a": np.eye(2)},
     x=TREE,
 )
-jacobian("j-callable", TypeError, "(jac): must be callable; got ndarray. Pass a function.", jac=A)
+jacobian("j-callable", TypeError, "(jac): must be a Python function; got ndarray. Pass one.", jac=A)
+jacobian("j-ragged", ValueError, SHAPE.format("(3, 2)", "x", "list"), jac=lambda x: [[1.0, 2.0], [3.0]])
+jacobian("j-more", ValueError, "(jac): must be of x's structure; got 'c', which x has not. Leave it out.",
+         f=lambda p: p["a"], jac=lambda p: {"a": np.eye(2), "b": np.zeros(2), "c": 1.0}, x=TREE)  # fmt: skip
+jacobian("j-f-empty", ValueError, "(f): must return at least one number; got an array of shape (0,). Return the outputs.",
+         f=lambda x: x[:0])  # fmt: skip
+jacobian("j-native", TypeError, "(jac): must be a Python function; got CFunctionType. Pass one.", jac=NATIVE)
 jacobian("j-f-callable", TypeError, "(f): must be callable; got ndarray. Pass a function of x.", f=A)
 
 # ---- check_products
 
 products("p-neither", TypeError, ": must be given a product to check; got neither jvp nor vjp. Pass one, or both.")
-products("p-jvp-callable", TypeError, "(jvp): must be callable; got ndarray. Pass a function.", jvp=A)
-products("p-vjp-callable", TypeError, "(vjp): must be callable; got int. Pass a function.", vjp=1)
+products("p-jvp-callable", TypeError, "(jvp): must be a Python function; got ndarray. Pass one.", jvp=A)
+products("p-vjp-callable", TypeError, "(vjp): must be a Python function; got int. Pass one.", vjp=1)
 PRODUCT = "(jvp): must return real numbers of f's shape (3,); got {}. Return the Jacobian times v."
+products("p-vjp-pair", TypeError, "(vjp): must return real numbers; got tuple for x. Return arrays of floats in x's structure.",
+         vjp=lambda x, u: (A @ x, u @ A))  # fmt: skip
+products("p-jvp-pair", ValueError, PRODUCT.format("tuple"), jvp=lambda x, v: (1.0, A @ v))
 products("p-shape", ValueError, PRODUCT.format("shape (2,)"), jvp=lambda x, v: v)
 products("p-complex", ValueError, PRODUCT.format("complex128"), jvp=lambda x, v: A @ v * 1j)
-products("p-vjp-complex", TypeError, REAL.format("complex128", "x"), vjp=lambda x, u: u @ A * 1j)
+products(
+    "p-vjp-complex", TypeError, REAL.format("complex128", "x").replace("(df)", "(vjp)"), vjp=lambda x, u: u @ A * 1j
+)
 products(
     "p-empty",
     ValueError,
@@ -223,8 +249,8 @@ products(
 
 # ---- check_hvp
 
-hvp("h-callable", TypeError, "(hvp): must be callable; got float. Pass a function.", hvp=2.0)
-hvp("h-gradient-callable", TypeError, "(gradient): must be callable; got ndarray. Pass a function.", gradient=X)
+hvp("h-callable", TypeError, "(hvp): must be a Python function; got float. Pass one.", hvp=2.0)
+hvp("h-gradient-callable", TypeError, "(gradient): must be a Python function; got ndarray. Pass one.", gradient=X)
 hvp(
     "h-shape",
     ValueError,

@@ -4,8 +4,10 @@ A row is one way to get one message. The last test compares the rows with the me
 """
 # ruff: noqa: E501 - a message stands in one piece, so that searching for it finds it
 
+import concurrent.futures
 import ctypes
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -180,6 +182,20 @@ refused(
 )
 refused("native-gil", TypeError, "(f): must be callable without the GIL if it is native; got a function of ctypes.PyDLL or PYFUNCTYPE. Use ctypes.CDLL or CFUNCTYPE.",
         f=ctypes.PYFUNCTYPE(ctypes.c_double, POINTER, ctypes.c_size_t, ctypes.c_void_p)(lambda *_: 0.0))  # fmt: skip
+refused("native-null", ValueError, "(f): must point to a function if it is native; got a null pointer. Load it first.",
+        f=type(NATIVE)())  # fmt: skip
+
+
+class OfCffi:
+    """What a function of cffi is to Python."""
+
+    def __call__(self, x, n, data):
+        """Never called."""
+
+
+OfCffi.__module__ = "_cffi_backend"
+refused("native-cffi", TypeError, "(f): must be of SciPy, ctypes or Numba if it is native; got a function of cffi. Pass scipy.LowLevelCallable(f).",
+        f=OfCffi())  # fmt: skip
 row(
     "native-vjp",
     lambda: fl.vjp(NATIVE, X, 1.0),
@@ -196,8 +212,68 @@ refused("ways-native-workers", ValueError, WAYS.format("workers and a native f")
 WORKERS = "(workers): must be a positive integer, -1 for all CPUs, or a function like map; got {}. Pass one of these."
 for workers in (0, -2, 1.5, "2", True):
     refused(f"workers-{workers!r}", ValueError, WORKERS.format(repr(workers)), workers=workers)
-refused("workers-few", ValueError, "(workers): must return one result for each point, as map does; got 1 for 4. Pass a function like map, such as the map of a pool or an executor.",
-        workers=lambda f, points: [f(points[0])])  # fmt: skip
+PASS_A_MAP = "Pass a function like map, such as the map of a pool or an executor."
+ONE_FOR_EACH = f"(workers): must return one result for each point, as map does; got {{}} for 4. {PASS_A_MAP}"
+for id, workers, got in (
+    ("few", lambda f, points: [f(points[0])], "1"),
+    ("many", lambda f, points: [f(point) for point in points] * 2, "8"),
+    ("twice", lambda f, points: [f(points[0])] * 4, "3 of them twice"),
+):
+    refused(f"workers-{id}", ValueError, ONE_FOR_EACH.format(got), workers=workers)
+
+
+class Executor:
+    """What an executor, or a pool, has of a function like map."""
+
+    def __repr__(self):
+        return "Executor()"
+
+    def map(self, f, points):
+        """Return futures, as dask's client does."""
+        done = concurrent.futures.Future()
+        done.set_result(f(points[0]))
+        return [done] * len(points)
+
+    def submit(self, f, points):
+        """Return a future."""
+        return concurrent.futures.Future()
+
+
+def broken(f, points):
+    raise concurrent.futures.BrokenExecutor("all gone")
+
+
+def pickled(f, points):
+    return map(pickle.loads(pickle.dumps(f)), points)
+
+
+ALL_CPUS = "(workers): must be a positive integer, -1 for all CPUs, or a function like map; got"
+refused("workers-executor", ValueError, f"{ALL_CPUS} Executor(). Pass its map.", workers=Executor())
+HANDED = "(workers): must return what the function returns that is handed to it; got {}."
+refused(
+    "workers-futures", ValueError, HANDED.format("Future") + " Wait for it, as .result() does.", workers=Executor().map
+)
+refused(
+    "workers-none-each",
+    ValueError,
+    f"{HANDED.format('NoneType')} {PASS_A_MAP}",
+    workers=lambda f, points: [None for _ in points],
+)
+RESULTS = "(workers): must return the results, as map does; got {}. Return a list of them, once they are there."
+refused("workers-none", ValueError, RESULTS.format("NoneType"), workers=lambda f, points: None)
+refused(
+    "workers-complex-none", ValueError, RESULTS.format("NoneType"), workers=lambda f, points: None, method="complex"
+)
+refused("workers-future", ValueError, RESULTS.format("Future"), workers=Executor().submit)
+refused("workers-signature", ValueError, f"(workers): must take a function and a list of points, as map does; got TypeError (...takes 1 positional argument but 2 were given). {PASS_A_MAP}",
+        workers=lambda f: f)  # fmt: skip
+refused("workers-all-at-once", ValueError, f"(workers): must call the function with one point at a time, as map does; got 4 arguments. {PASS_A_MAP}",
+        workers=lambda f, points: f(*points))  # fmt: skip
+refused("workers-broken", RuntimeError, "(workers): must have processes that live until f returns; got BrokenExecutor (all gone). Look for what ends them (memory, a crash), and define f in a module that they can import.",
+        workers=broken)  # fmt: skip
+for id, ways in (("", {}), ("-complex", {"method": "complex"})):
+    refused(f"workers-pickle{id}", ValueError, "(workers): must be sent an f and args that can be pickled; got ... (...pickle...). Define f at the top level of a module, or pass the map of threads.",
+            f=lambda x: x.sum(), workers=pickled, **ways)  # fmt: skip
 refused("args", TypeError, "(args): must be a tuple; got int. For one argument write args=(a,).", args=1)
 refused(
     "memory",
@@ -346,6 +422,8 @@ refused(
     "(bounds): must be real numbers; got NoneType. Pass numbers or arrays of floats.",
     bounds=(None, 1),
 )
+refused("bounds-narrow", ValueError, "(bounds): must leave room for a step that rounding does not hide; got 1e-10 at x[1]. Widen them.",
+        bounds=([0.5, 1.5 - 1e-10], [2.0, 1.5 + 1e-10]), order=2)  # fmt: skip
 refused(
     "bounds-room",
     ValueError,

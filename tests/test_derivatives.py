@@ -4,6 +4,7 @@ Truths are analytic, or SymPy's and mpmath's; the counts of evaluations are in t
 test_zoo.py.
 """
 
+import contextlib
 import inspect
 import math
 import types
@@ -455,8 +456,57 @@ def test_f_is_never_called_outside_of_the_bounds(low, high, options, full_output
     if "step" not in options:
         fl.directional(f, np.full(3, 0.5), [1.0, -1.0, 0.5], **options) if low < 0.5 < high else None
     if options["method"] != "complex":
-        fl.hessian(f, np.full(2, 0.5), **options)
-        fl.hessian(f, np.full(2, 0.5), **(options | {"accuracy": 2} if options["method"] != "adaptive" else options))
+        second = options | {"accuracy": 2} if options["method"] != "adaptive" else options
+        for keywords in (options, second):
+            with contextlib.suppress(ValueError) if narrow and not full_output else contextlib.nullcontext():
+                fl.hessian(f, np.full(2, 0.5), **keywords)  # or: rounding hides it
+
+
+WIDTHS = [1e-3, 1e-6, 1e-8, 1e-10, 1e-12]
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "backward", "adaptive"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("left", "right"), [(1, 1), (0, 1), (1, 0), (1, 0.1)])
+def test_a_smooth_function_is_one_within_narrow_bounds(left, right, width, method):
+    bounds = (1 - left * width, 1 + right * width)
+    waves = lambda x: np.sin(100 * x)  # noqa: E731
+    for f, truth in ((np.exp, math.e), (np.sin, math.cos(1)), (np.square, 2.0), (waves, 100 * math.cos(100))):
+        found = fl.derivative(f, 1.0, bounds=bounds, method=method, full_output=True)
+        assert found.status == "ok"
+        assert abs(found.value - truth) <= found.error < 0.05 * abs(truth)
+
+
+SECOND = [{"method": "adaptive"}, {"method": "central"}, {"method": "forward"}, {"method": "central", "accuracy": 4}]
+
+
+@pytest.mark.parametrize("options", SECOND, ids=str)
+def test_second_derivatives_that_bounds_leave_no_room_for_are_refused(options):
+    for f in (np.exp, np.sin, lambda x: x**2):
+        for width in (1e-8, 1e-10, 1e-12):
+            narrow = options | {"bounds": (1 - width, 1 + width), "order": 2}
+            with pytest.raises(ValueError, match=rf"derivative\(bounds\): must leave room .*; got {width:.0e} at x\."):
+                fl.derivative(f, 1.0, **narrow)
+            found = fl.derivative(f, 1.0, **narrow, full_output=True)
+            assert (found.status, found.error) == ("no room", np.inf)
+        x = np.array([1.0, 1.0])
+        with pytest.raises(ValueError, match=r"hessian\(bounds\): must leave room .* at x\[1\]"):
+            fl.hessian(lambda x, f=f: np.sum(f(x)), x, bounds=([0, 1 - 1e-9], [2, 1 + 1e-9]), **options)
+
+
+@pytest.mark.parametrize("options", SECOND, ids=str)
+def test_second_derivatives_that_are_seen_within_narrow_bounds(options):
+    """Bounds are no hindrance where f varies as quickly as they are narrow, or values say enough."""
+    for width in (1e-10, 1e-8):
+        bounds = (1 - width, 1 + width)
+        found = fl.derivative(lambda x, w=width: np.cosh((x - 1) / w), 1.0, order=2, bounds=bounds, **options)
+        assert found == pytest.approx(width**-2, rel=0.15)
+    wide = fl.derivative(np.exp, 1.0, order=2, bounds=(1 - 1e-5, 1 + 1e-5), **options, full_output=True)
+    assert wide.status == "ok"
+    assert abs(wide.value - math.e) <= wide.error
+    assert fl.derivative(lambda x: 3 * x, 1.0, order=2, bounds=(1, 1 + 1e-4), **options) == pytest.approx(0, abs=1e-2)
+    if options["method"] == "central":  # a step of the user's, not of the bounds
+        fl.derivative(np.exp, 1.0, order=2, step=1e-9, bounds=(0, 2), **options)
 
 
 def test_sides_switch_and_keep_their_order():
@@ -558,6 +608,44 @@ def test_no_answer_is_refused(f):
 # ---------------------------------------------------------------------------------------------------------------------
 # What is reported
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+FIXED = [
+    *({"method": method} for method in ("central", "forward")),
+    *({"method": method, "accuracy": 4} for method in ("central", "backward")),
+]
+
+
+@pytest.mark.parametrize("options", FIXED, ids=str)
+@pytest.mark.parametrize("height", [0.1, 7.0, -1e6])
+def test_a_jump_within_the_step_has_a_status(options, height):
+    """The derivative is there, nearer to x, and the bound of the error is honest; but the value is of no use."""
+    x, side = 1.0, -1 if options["method"] == "backward" else 1
+    step = fl.derivative(lambda t: t, x, **options, full_output=True).step
+    for distance in (0.9 * step, 0.4 * step, 0.01 * step, 1e-9):
+
+        def jump(t, place=x + side * distance):
+            return np.where(side * (t - place) < 0, t, t + height)
+
+        found = fl.derivative(jump, x, **options, full_output=True)
+        assert found.status in ("unresolved", "diverges")
+        assert abs(found.value - 1) <= found.error
+
+
+@pytest.mark.parametrize("options", FIXED, ids=str)
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: x**3, 0.0), (lambda x: x**3 + 1, 0.0), (lambda x: x**9, 0.0), (lambda x: 1.0, 0.0),
+        (lambda x: math.tanh(300 * x), 0.0), (lambda x: math.cos(30 * x), 0.0), (lambda x: max(x, 0.0), 1e-7),
+        (lambda x: 100 * (x - x**2) ** 2 + (1 - x) ** 2, 1.0), (lambda x: 1e-30 * math.sin(x), 1.0),
+        (lambda x: math.sin(x) + 1e-3 * math.cos(1e12 * x), 1.0), (lambda x: 1e300 * math.sin(x), 1.0),
+        (lambda x: math.sin(1e6 * x), 1.0), (lambda x: math.tanh(1e5 * x), 1e-6),
+        (math.floor, 0.5), (lambda x: math.exp(-1 / x**2) if x else 0.0, 0.0), (math.log, 0.1),
+    ],
+)  # fmt: skip
+def test_what_has_no_jump_has_none(f, x, options):
+    assert fl.derivative(f, x, **options, full_output=True).status == "ok"
 
 
 def test_full_output():
@@ -807,3 +895,26 @@ def test_an_accuracy_that_there_is_not_is_refused():
     """And not rounded silently."""
     with pytest.raises(ValueError, match="must be even"):
         fl.gradient(rosenbrock, [1.0, 1.0], accuracy=3)
+
+
+EMPTY = np.zeros(0)
+OF_NOTHING = {
+    "gradient": lambda **o: fl.gradient(lambda x: 1.0, EMPTY, **o),
+    "gradient by complex": lambda **o: fl.gradient(lambda x: 1.0, EMPTY, method="complex", **o),
+    "derivative": lambda **o: fl.derivative(math.sin, EMPTY, **o),
+    "derivative by complex": lambda **o: fl.derivative(np.sin, EMPTY, method="complex", **o),
+    "jacobian": lambda **o: fl.jacobian(lambda x: np.ones(2), EMPTY, **o),
+    "jacobian with a pattern": lambda **o: fl.jacobian(lambda x: np.ones(2), EMPTY, sparsity=np.zeros((2, 0)), **o),
+    "vjp": lambda **o: fl.vjp(lambda x: np.ones(2), EMPTY, np.ones(2), **o),
+    "hessian": lambda **o: fl.hessian(lambda x: 1.0, EMPTY, **o),
+    "hessian by gradients": lambda **o: fl.hessian(None, EMPTY, jac=lambda x: x, **o),
+    "hvp": lambda **o: fl.hvp(lambda x: 1.0, EMPTY, EMPTY, **o),
+}
+
+
+@pytest.mark.parametrize("name", OF_NOTHING)
+def test_the_derivative_by_nothing_is_empty_and_its_status_text(name):
+    found = OF_NOTHING[name](full_output=True)
+    assert found.status.dtype.kind == "U"
+    assert found.status.shape == found.value.shape == found.error.shape == OF_NOTHING[name]().shape
+    assert found.value.size == 0

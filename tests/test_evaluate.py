@@ -2,8 +2,10 @@
 
 import concurrent.futures
 import ctypes
+import fractions
 import math
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -398,7 +400,7 @@ def test_workers_as_processes():
     assert np.array_equal(fl.gradient(cube_sum, X, workers=2), expected)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=1), expected)
     with multiprocessing.Pool(2) as pool:
-        for map_like in (pool.map, pool.imap):
+        for map_like in (pool.map, pool.imap, pool.imap_unordered):
             assert np.array_equal(fl.gradient(cube_sum, X, workers=map_like), expected)
         assert fl.gradient(Tree.value, {"a": X, "b": 2.0}, workers=pool.map)["a"] == pytest.approx(4 * X)
         assert fl.vjp(Tree.vector, [2.0, 3.0], [1.0, 1.0], workers=pool.map) == pytest.approx([3.0, 8.0])
@@ -445,6 +447,53 @@ def test_what_a_worker_raises_reaches_the_caller():
     with pytest.raises(RuntimeError, match="in a worker"):
         fl.gradient(fails, X, workers=2)
     assert multiprocessing.active_children() == []
+
+
+def ends_its_process(x):
+    os._exit(1)
+
+
+@FORKS
+def test_a_process_that_ends_is_not_waited_for():
+    with pytest.raises(RuntimeError, match="must have processes that live until f returns"):
+        fl.gradient(ends_its_process, X, workers=2)
+    assert multiprocessing.active_children() == []
+
+
+def backwards(function, points):
+    return [function(point) for point in reversed(points)]
+
+
+@pytest.mark.parametrize("workers", [backwards, lambda *given: (answer for answer in backwards(*given))])
+def test_answers_of_workers_may_come_in_any_order(workers):
+    assert np.array_equal(fl.gradient(cube_sum, X, workers=workers), fl.gradient(cube_sum, X))
+    by_complex = fl.jacobian(np.sin, X, method="complex", workers=workers)
+    assert np.array_equal(by_complex, np.diag(np.cos(X)))
+    assert fl.derivative(np.sin, X, workers=workers) == pytest.approx(np.cos(X), rel=1e-10)
+
+
+def test_workers_of_joblib():
+    joblib = pytest.importorskip("joblib")
+    expected = fl.gradient(cube_sum, X)
+    for order in ("list", "generator", "generator_unordered"):
+
+        def in_threads(function, points, order=order):
+            parallel = joblib.Parallel(2, prefer="threads", return_as=order)
+            return parallel(joblib.delayed(function)(point) for point in points)
+
+        assert np.array_equal(fl.gradient(cube_sum, X, workers=in_threads), expected)
+
+
+def test_a_type_error_of_f_is_not_that_of_workers():
+    """Nor is it taken for a failure of pickling, though f cannot be pickled."""
+    with pytest.raises(TypeError, match=r"^by f$"):
+        fl.gradient(lambda x: raises(TypeError("by f")), X, workers=map)
+    with pytest.raises(AttributeError, match=r"^by f$"):
+        fl.gradient(lambda x: raises(AttributeError("by f")), X, workers=map)
+
+
+def raises(error):
+    raise error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -648,3 +697,40 @@ def test_nfev_counts_every_point(options):
     if options.get("method") != "complex":
         own = {"method": "backward"} | options
         assert fl.derivative(undefined, 1e-7, full_output=True, **own).nfev == len(undefined)
+
+
+def test_numbers_of_python_are_numbers_of_any_size_and_kind():
+    big, half = 2**70, fractions.Fraction(1, 2)
+    assert fl.gradient(lambda x: int(x) * big, 8.0, step=1.0) == pytest.approx(big)
+    assert np.array_equal(fl.jacobian(lambda x: [big * int(x), half * int(x)], 8.0, step=1.0), [big, 0.5])
+    assert fl.gradient(lambda x: 3 * x, big) == pytest.approx(3)
+    assert fl.check_gradient(lambda x: fractions.Fraction(float(x[0])) ** 2, lambda x: 2 * x, np.array([3.0])).passed
+    with pytest.raises(ValueError, match="no finite difference"):
+        fl.gradient(lambda x: 10**400, 1.0)
+
+
+def test_tensors_of_torch_are_taken_out_of_their_graph():
+    torch = pytest.importorskip("torch")
+
+    def sines(x):
+        return torch.sin(torch.tensor(x, requires_grad=True))
+
+    def cosines(x):
+        return torch.cos(torch.tensor(x, requires_grad=True))
+
+    def pair(x):
+        t = torch.tensor(x, requires_grad=True)
+        loss = torch.sin(t).sum()
+        loss.backward()
+        return loss, t.grad
+
+    assert fl.gradient(lambda x: sines(x).sum(), X) == pytest.approx(np.cos(X))
+    assert fl.vjp(sines, X, np.ones(3)) == pytest.approx(np.cos(X))
+    assert fl.hvp(None, X, X, jac=sines) == pytest.approx(np.cos(X) * X)
+    parameters = {"w": torch.tensor(X, requires_grad=True)}
+    assert fl.gradient(lambda p: sines(p["w"]).sum(), parameters)["w"] == pytest.approx(np.cos(X))
+    assert fl.check_gradient(pair, True, X).passed
+    assert fl.check_gradient(lambda x: sines(x).sum(), lambda x: -cosines(x), X).verdict == "fail"
+    assert fl.check_products(sines, X, vjp=lambda x, u: cosines(x) * torch.tensor(u)).passed
+    assert fl.check_jacobian(sines, lambda x: torch.diag(cosines(x)).to_sparse(), X).passed
+    assert fl.check_jacobian(sines, lambda x: torch.diag(-cosines(x)).to_sparse(), X).verdict == "fail"

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 TESTS = """
+import unittest
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,15 @@ def test_options(gradient_checker):
     assert gradient_checker(lambda x, c: c * f(x), lambda x, c: c * np.cos(x), X, args=(3.0,), mode="full").passed
     with pytest.raises(TypeError):
         gradient_checker(f, np.cos, X, nonsense=1)
+
+
+class TestOfUnittest(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def take(self, gradient_checker):
+        self.check = gradient_checker
+
+    def test_right(self):
+        self.check(f, np.cos, X)
 """
 
 
@@ -73,7 +84,7 @@ def test_the_entry_point_is_there():
 def test_a_right_gradient_passes_and_a_wrong_one_fails(session):
     first, _ = session
     assert first.returncode == 1, first.stdout + first.stderr
-    assert "5 passed" in first.stdout
+    assert "6 passed" in first.stdout
     assert "1 failed" in first.stdout
     assert re.search(r"test_mine.py::test_wrong .*FAILED", first.stdout, re.DOTALL)
 
@@ -83,6 +94,14 @@ def test_the_failure_shows_the_report(session):
     assert "gradient: FAIL" in first.stdout
     assert re.search(r"cause: g = -1\.0000·D .*: the sign", first.stdout)
     assert "of the gradient; seed " in first.stdout
+
+
+def test_the_failure_shows_nothing_of_the_checker(session):
+    first, _ = session
+    assert "> " in first.stdout
+    assert re.search(r"^test_mine.py:\d+: AssertionError$", first.stdout, re.MULTILINE)
+    for name in ("pytest_plugin.py:", "report.py:", "def assert_gradient", "def require"):
+        assert name not in first.stdout
 
 
 def test_every_test_has_a_seed_of_its_own(session):

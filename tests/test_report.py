@@ -180,6 +180,17 @@ def test_the_page_escapes_what_users_name():
     assert read(report).count(evil) == 8
 
 
+def test_a_page_fits_narrow_windows_and_dark_ones():
+    """What is wide is scrolled by itself, long names are broken, and the verdict takes part of the text's colour."""
+    page = FAILED._repr_html_()
+    assert page.startswith('<div style="overflow-wrap: anywhere">')
+    tables = page.count("<table>")
+    assert tables == 2
+    assert len(re.findall(r"<div style=.overflow-x: auto[^>]*><table>", page)) == tables
+    for report in (FAILED, PASSED, Report("inconclusive", "noise")):
+        assert "color-mix(in srgb, currentColor" in report._repr_html_()
+
+
 def test_a_page_of_a_real_report():
     report = fl.check_gradient(
         lambda p: np.sum(np.sin(p["a<b"])), lambda p: {"a<b": -np.cos(p["a<b"])}, {"a<b": np.ones(3)}

@@ -27,7 +27,7 @@ from fallline.readings import Judgement, MatrixSlope
 from fallline.report import BlockReport, Report
 from fallline.search import Found, Search
 from fallline.site import Site, nearby, usual_scales
-from fallline.space import Space
+from fallline.space import Space, as_array
 
 __all__ = ["assert_gradient", "check_gradient"]
 
@@ -165,6 +165,7 @@ def assert_gradient(f: Callable[..., Any], df: Callable[..., Any] | Literal[True
     >>> fl.assert_gradient(lambda x: np.sum(np.sin(x)), np.cos, np.array([0.3, 1.0])).passed
     True
     """
+    __tracebackhide__ = True  # by pytest: a failure shows the test and the report
     return check_gradient(f, df, x, **options).require()
 
 
@@ -227,7 +228,7 @@ class Checker:
         self.space = Space(owner, x)
         if self.space.size == 0:
             raise ValueError(f"{owner}(x): must have at least one entry; got none. Pass a point to check at.")
-        self.calls = Calls(owner, f, df, check_args(owner, args), self.space)
+        self.calls = Calls(owner, f, df, check_args(owner, args), self.space, "df" if what == "gradient" else what)
         self.vectorized = vectorized
         self.functions = [self._function(self.space)]
         self.bounds = options.bounds_of(owner, self.space)
@@ -310,7 +311,7 @@ class Checker:
         """Check at a point nearby, where nothing is 0 or 1 and no kink is, if f and its gradient are finite there."""
         space = self.space.moved(nearby(self.space, AWAY * self.scales, self.bounds, self.rng))
         with np.errstate(all="ignore"):
-            value = float(np.asarray(self.calls.value(space.flat)))
+            value = float(as_array(self.calls.value(space.flat)))
             gradient, _ = self.calls.flatten(self.calls.gradient(space.flat))
         if not np.isfinite(value) or not np.isfinite(gradient).all():
             return
@@ -362,7 +363,7 @@ class Checker:
 
     def _value_at(self, flat: Array) -> float:
         with np.errstate(all="ignore"):
-            return float(np.asarray(self.calls.value(flat)))
+            return float(as_array(self.calls.value(flat)))
 
     # The verdict
 
@@ -430,7 +431,7 @@ class Checker:
     def _blocks(
         self, plain: list[float | None], powers: list[float | None], found: Found, searched: bool
     ) -> list[BlockReport]:
-        blocks = []
+        blocks, hidden = [], []
         for leaf, best, power in zip(self.space.leaves, plain, powers, strict=True):
             name = self.space.label(leaf)
             if leaf.name in found.blocks:
@@ -438,9 +439,13 @@ class Checker:
                 continue
             unseen = best is not None and best > NO_POWER
             if unseen:
-                self.notes.append(f"the gradient of {name} is too small beside the noise of f to be judged")
+                hidden.append(name)
             verdict = "unseen" if unseen else "right" if searched else "unclear"
             blocks.append(BlockReport(name, leaf.shape, verdict, power=power))
+        if hidden:
+            self.notes.append(
+                f"the gradient of {masks.each_of(hidden)} is too small beside the noise of f to be judged"
+            )
         return blocks
 
     def _report(

@@ -7,6 +7,7 @@ a weighted sum of the outputs, and is checked as one. A Jacobian-vector product 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy.typing as npt
 
 from fallline.causes import Block, find_causes
 from fallline.check import MISS, NO_POWER, Checker
-from fallline.evaluate import Function
+from fallline.evaluate import Function, as_python
 from fallline.locate import SAMPLED, describe_mask
+from fallline.native import is_native
 from fallline.options import Options
 from fallline.preflight import ROUNDING
 from fallline.probes import Probe
@@ -24,7 +26,7 @@ from fallline.report import BlockReport, EntryReport, Report
 from fallline.search import WORST_SHOWN
 from fallline.setting import describe
 from fallline.site import random_line, usual_scales
-from fallline.space import Space
+from fallline.space import Space, as_array, kind_of
 from fallline.trees import leaves
 
 __all__ = ["check_hvp", "check_jacobian", "check_products"]
@@ -56,6 +58,10 @@ class _Map:
             raise ValueError(
                 f"{owner}(f): must be finite at x; got {self.value[~np.isfinite(self.value)][0]}. Choose another point."
             )
+        if len(self.value) == 0:
+            raise ValueError(
+                f"{owner}(f): must return at least one number; got an array of shape {self.shape}. Return the outputs."
+            )
         self.scales = usual_scales(self.space)
         eps = max(self.space.coarsest, self.function.eps)
         self.probe = Probe(self.function, self.value, self.bounds, eps)
@@ -65,6 +71,10 @@ class _Map:
     def shape(self) -> tuple[int, ...]:
         """Return the shape of f's result."""
         return self.function.shape or ()
+
+    def coarsen(self, *arrays: Array) -> None:
+        """Allow for the rounding of yours, if it is of a lower precision than f."""
+        self.probe.eps = max(self.probe.eps, *(_eps(array.dtype) for array in arrays))
 
     def line(self) -> Line:
         """Return a random direction of x's scale."""
@@ -83,13 +93,17 @@ class _Map:
 
 def _check_callable(owner: str, **functions: Any) -> None:
     for name, function in functions.items():
-        if not callable(function):
-            raise TypeError(f"{owner}({name}): must be callable; got {type(function).__name__}. Pass a function.")
+        if is_native(function) or not callable(function):
+            raise TypeError(f"{owner}({name}): must be a Python function; got {type(function).__name__}. Pass one.")
 
 
-def _what(array: Array) -> str:
+def _what(given: Any, array: Array) -> str:
     """Say what was returned for real numbers of some shape."""
-    return f"shape {array.shape}" if array.dtype.kind in "biuf" else str(array.dtype)
+    return f"shape {array.shape}" if array.dtype.kind in "biuf" else kind_of(given, array)
+
+
+def _eps(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
 
 
 def _verdict(judgements: list[Judgement]) -> tuple[str, str, float, list[str]]:
@@ -108,6 +122,8 @@ def _verdict(judgements: list[Judgement]) -> tuple[str, str, float, list[str]]:
         return "fail", "it disagrees with f along a random direction", power, notes
     if "unclear" in findings:
         return "inconclusive", "f is too noisy, or not smooth enough, to tell", power, notes
+    if all(judgement.reading.constant and not judgement.reading.yours.any() for judgement in judgements):
+        return "pass", "f does not change, and yours is 0", power, notes
     if not seen.any():
         return "inconclusive", "the derivatives are too small beside the noise of f to be compared", power, notes
     return "pass", f"a relative error above {power:.0e} would have been seen", power, notes
@@ -180,16 +196,29 @@ def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
     named = {"0": given} if task.space.is_array else dict(leaves(given))
     parts = []
     for leaf in task.space.leaves:
-        part: Any = named.get(leaf.name)
-        array = np.asarray(part.toarray() if hasattr(part, "toarray") else part)
+        part: Any = named.pop(leaf.name, None)
+        array = as_array(_dense(part))
         if array.dtype.kind not in "biuf" or array.size != outputs * leaf.size:
             shape = (*task.shape, *leaf.shape)
             raise ValueError(
                 f"{task.owner}(jac): must return real numbers of shape {shape} for {task.space.label(leaf)}; got "
-                f"{_what(array)}. Return f's shape followed by x's."
+                f"{_what(part, array)}. Return f's shape followed by x's."
             )
+        task.coarsen(array)
         parts.append(array.astype(np.float64).reshape(outputs, leaf.size))
+    if named:
+        raise ValueError(
+            f"{task.owner}(jac): must be of x's structure; got {next(iter(named))!r}, which x has not. Leave it out."
+        )
     return np.concatenate(parts, axis=1)
+
+
+def _dense(part: Any) -> Any:
+    """Return a matrix in full: sparse ones of SciPy, JAX and torch name the way to do so differently."""
+    for name in ("toarray", "todense", "to_dense"):
+        if hasattr(part, name):
+            return getattr(part, name)()
+    return part
 
 
 def _locate_in_jacobian(task: _Map, f: Any, jac: Any, matrix: Array, slope: MatrixSlope, power: float) -> Report:
@@ -307,12 +336,13 @@ def _product(task: _Map, jvp: Callable[..., Any], line: Line) -> Array:
     """Call jvp along a line, or raise."""
     task.calls += 1
     result = jvp(task.space.arrange(np.array(task.space.flat)), task.direction(line), *task.args)
-    array = np.asarray(result)
+    array = as_array(result)
     if array.dtype.kind not in "biuf" or array.size != len(task.value):
         raise ValueError(
-            f"{task.owner}(jvp): must return real numbers of f's shape {task.shape}; got {_what(array)}. Return the "
-            f"Jacobian times v."
+            f"{task.owner}(jvp): must return real numbers of f's shape {task.shape}; got {_what(result, array)}. "
+            f"Return the Jacobian times v."
         )
+    task.coarsen(array)
     return array.astype(np.float64).ravel()
 
 
@@ -335,17 +365,19 @@ def _check_jvp(task: _Map, jvp: Callable[..., Any], what: str) -> Report:
 def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Report:
     """Check the gradient of a weighted sum of the outputs."""
     u = task.rng.standard_normal(task.shape)
+    python_f = as_python(task.owner, f, task.space, task.args)
 
     def weighted(x: Any, *args: Any) -> Any:
-        return np.sum(u * np.asarray(f(x, *args)))
+        return np.sum(u * as_array(python_f(x, *args)))
 
     def gradient(x: Any, *args: Any) -> Any:
         return vjp(x, u, *args)
 
     x = task.space.arrange(np.array(task.space.flat))
-    return Checker(
+    checker = Checker(
         task.owner, weighted, gradient, x, args=task.args, bounds=task.given_bounds, rng=task.rng, what="vjp"
-    ).run()
+    )
+    return replace(checker.run(), seed=task.seed)
 
 
 def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any]) -> Report:
@@ -356,10 +388,11 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     task.calls += 1
     given = vjp(task.space.arrange(np.array(task.space.flat)), u, *task.args)
     backward = task.space.flatten(f"{task.owner}(vjp)", given)
+    task.coarsen(*(as_array(part) for _, part in leaves(given)))
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
     size = float(np.linalg.norm(terms))
     error = abs(float(terms.sum())) / size if size else 0.0
-    allowed = ROUNDING * task.space.coarsest * np.sqrt(len(terms))
+    allowed = ROUNDING * task.probe.eps * np.sqrt(len(terms))
     verdict = "pass" if error <= allowed else "fail"
     reason = (
         f"u.(Jv) and (uJ).v differ by {error:.1e} of their size"
@@ -416,7 +449,9 @@ def check_hvp(
         return space.flatten("check_hvp(gradient)", gradient(x, *args))
 
     def flat_product(x: Any, v: Any, *args: Any) -> Array:
-        return space.flatten("check_hvp(hvp)", hvp(x, v, *args))
+        product = hvp(x, v, *args)
+        task.coarsen(*(as_array(part) for _, part in leaves(product)))
+        return space.flatten("check_hvp(hvp)", product)
 
     task = _Map("check_hvp", flat_gradient, x, args, bounds, rng)
     report = _check_jvp(task, flat_product, "hvp")
@@ -425,7 +460,7 @@ def check_hvp(
     v, w = task.line(), task.line()
     terms = np.concatenate([w.units * _product(task, flat_product, v), -v.units * _product(task, flat_product, w)])
     size = float(np.linalg.norm(terms))
-    allowed = ROUNDING * space.coarsest * np.sqrt(len(terms))
+    allowed = ROUNDING * task.probe.eps * np.sqrt(len(terms))
     if size and abs(float(terms.sum())) > allowed * size:
         reason = f"w.(Hv) and v.(Hw) differ by {abs(float(terms.sum())) / size:.1e} of their size: it is not symmetric"
         return task.report("fail", reason, "hvp", power=report.power)

@@ -17,7 +17,7 @@ from fallline.evaluate import Elementwise, Function
 from fallline.lines import Lines
 from fallline.native import as_native
 from fallline.options import Options, with_options
-from fallline.space import Space
+from fallline.space import Space, as_array
 from fallline.sparsity import Pattern, sparse_slopes
 from fallline.task import Derivative, Slopes, Task
 
@@ -77,11 +77,11 @@ def derivative(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
     kink True
     """
     task = Task("derivative", f, x, options, Elementwise)
-    if task.options.method == "complex":
-        return _elementwise_complex(f, task)
     lines = task.coordinates()
     if len(lines) == 0:
-        return task.answer(Slopes(*[np.zeros((0, 1))] * 4), lambda rows: _trailing(task, rows))
+        return task.answer(Slopes.none(0, 1), lambda rows: _trailing(task, rows))
+    if task.options.method == "complex":
+        return _elementwise_complex(f, task)
     slopes = task.slopes(lines, task.steps(lines))
     task.refuse_nothing(slopes, lines)
     return task.answer(slopes, lambda rows: _trailing(task, rows))
@@ -221,7 +221,7 @@ def gradient(f: Callable[..., Any], x: Any, *, options: Options) -> Any:
 def _gradient(task: Task) -> Any:
     lines = task.coordinates()
     if len(lines) == 0:
-        return task.answer(Slopes(*[np.zeros(0)] * 4), task.space.arrange)
+        return task.answer(Slopes.none(0), task.space.arrange)
     slopes = task.slopes(lines, task.steps(lines))
     task.refuse_nothing(slopes, lines)
     return task.answer(task.number(slopes), task.space.arrange)
@@ -270,8 +270,7 @@ def jacobian(f: Callable[..., Any], x: Any, *, sparsity: Any = None, options: Op
         return task.answer(sparse_slopes(task, pattern), pattern.fill)
     lines = task.coordinates()
     if len(lines) == 0:
-        empty = np.zeros((0, task.function.outputs()))
-        return task.answer(Slopes(empty, empty, empty, empty), lambda rows: _by_outputs(task, rows))
+        return task.answer(Slopes.none(0, task.function.outputs()), lambda rows: _by_outputs(task, rows))
     slopes = task.slopes(lines, task.steps(lines))
     task.refuse_nothing(slopes, lines)
     return task.answer(slopes, lambda rows: _by_outputs(task, rows))
@@ -370,6 +369,8 @@ def _first_trouble(*statuses: Array) -> Array:
 def _hessian_from_gradients(x: Any, jac: Callable[..., Any], options: Options) -> Any:
     task = _gradient_task("hessian", x, jac, options)
     lines = task.coordinates()
+    if len(lines) == 0:
+        return task.answer(Slopes.none(0, 0), lambda entries: _twice(task.space, entries), 0.0)
     slopes = task.slopes(lines, task.steps(lines))
     task.refuse_nothing(slopes, lines)
     distance = np.abs(slopes.value - slopes.value.T)
@@ -498,7 +499,7 @@ def vjp(f: Callable[..., Any], x: Any, u: Any, *, options: Options) -> Any:
         raise ValueError(f"vjp(u): must be finite; got {weights[~np.isfinite(weights)][0]}. Correct it.")
 
     def weigh(result: Any, stacked: bool) -> Array:
-        values = np.asarray(result)
+        values = as_array(result)
         shape = values.shape[1:] if stacked else values.shape
         if shape != weights.shape:
             raise ValueError(f"vjp(u): must have the shape of f's result, {shape}; got {weights.shape}. Reshape it.")

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from fallline import _core
 from fallline.native import as_native
-from fallline.space import Space
+from fallline.space import Space, as_array
+from fallline.workers import ask
 
-__all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "check_args"]
+__all__ = ["CoarseError", "Elementwise", "Function", "Points", "Rows", "as_python", "check_args"]
 
 Array = npt.NDArray[Any]
 
@@ -184,11 +185,7 @@ class Function:
         ways = [name for name in ("vectorized", "workers") if getattr(self, name)]
         if self.native is not None:
             ways.append("a native f")
-            if self.args or not _is_point(self.space):
-                raise TypeError(
-                    f"{self.owner}(f): must be given one 1-D array of float64 and no args if it is native; got another "
-                    f"variable, or args. Put constants into its user_data."
-                )
+            _check_native(self.owner, self.space, self.args)
         if len(ways) > 1:
             raise ValueError(
                 f"{self.owner}: must be told one way to evaluate f; got {' and '.join(ways)}. Leave one out."
@@ -261,8 +258,7 @@ class Function:
             if self.native is not None:
                 results = [self.native.call_moved(row, *_NOWHERE)[0] for row in rows]
             else:
-                evaluate = self.workers or map
-                results = list(evaluate(_Row(self.f, self.args, self.space), list(rows)))
+                results = self._answers(_Row(self.f, self.args, self.space), list(rows))
         self.nfev += len(rows)
         return [self._array(result) for result in results]
 
@@ -313,10 +309,7 @@ class Function:
 
     def _array(self, result: Any, stacked: bool = False) -> Array:
         given = result if self.read is None else self.read(result, stacked)
-        try:
-            array = np.asarray(given)
-        except ValueError:  # rows of different lengths
-            array = np.asarray(None)
+        array = as_array(given)
         if array.dtype.kind in "biu":
             array = array.astype(np.float64)
         if array.dtype.kind not in "fc":
@@ -366,14 +359,14 @@ class Function:
     def _on_workers(self, points: Points) -> list[Any]:
         index, values, starts = points.index, points.values, points.starts.tolist()
         moves = [(index[low:high], values[low:high]) for low, high in pairwise(starts)]
-        assert self.workers is not None
-        answers = list(self.workers(_Move(self.f, self.args, self.space), moves))
-        if len(answers) != len(points):
-            raise ValueError(
-                f"{self.owner}(workers): must return one result for each point, as map does; got {len(answers)} for "
-                f"{len(points)}. Pass a function like map, such as the map of a pool or an executor."
-            )
+        answers = self._answers(_Move(self.f, self.args, self.space), moves)
         return [_core.OUTSIDE if isinstance(answer, _Outside) else answer for answer in answers]
+
+    def _answers(self, evaluate: Callable[[Any], Any], questions: list[Any]) -> list[Any]:
+        """Evaluate on the workers, or if there are none, here."""
+        if self.workers is None:
+            return [evaluate(question) for question in questions]
+        return ask(self.owner, self.workers, evaluate, questions)
 
 
 class Elementwise(Function):
@@ -443,6 +436,23 @@ def _unsigned(index: Any) -> Array:
 
 def _wide(dtype: np.dtype[Any]) -> Any:
     return np.complex128 if dtype.kind == "c" else np.float64
+
+
+def as_python(owner: str, f: Any, space: Space, args: tuple[Any, ...]) -> Any:
+    """Return f, or if it is native, a Python function of x that calls it; or raise if it cannot take x."""
+    native = as_native(owner, f)
+    if native is None:
+        return f
+    _check_native(owner, space, args)
+    return lambda x: float(native.call_moved(x, *_NOWHERE)[0])
+
+
+def _check_native(owner: str, space: Space, args: tuple[Any, ...]) -> None:
+    if args or not _is_point(space):
+        raise TypeError(
+            f"{owner}(f): must be given one 1-D array of float64 and no args if it is native; got another variable, or "
+            f"args. Put constants into its user_data."
+        )
 
 
 def check_args(owner: str, args: Any) -> tuple[Any, ...]:

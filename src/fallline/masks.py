@@ -7,24 +7,37 @@ from typing import Any
 import numpy as np
 
 from fallline import _core
+from fallline.causes.evidence import listed
 from fallline.space import Leaf, Space
 
-__all__ = ["is_uniform", "notes"]
+__all__ = ["each_of", "is_uniform", "notes"]
+
+NAMED = 4
+SQUARE = "square: with a transpose missing or extra, all shapes are right"
 
 
 def notes(space: Space, args: tuple[Any, ...]) -> list[str]:
     """Say what about x and the arguments may let a wrong gradient pass."""
-    found = []
+    names: dict[str, list[str]] = {}  # of the arrays that a text is true of
     uniform = set(_core.uniform(space.leaves, space.flat))
     for leaf in space.leaves:
         if leaf in uniform and (text := _about(leaf, space.flat[leaf.start])):
-            found.append(f"{space.label(leaf)} is {text}")
+            names.setdefault(text, []).append(space.label(leaf))
         if len(leaf.shape) == 2 and leaf.shape[0] == leaf.shape[1] > 1:
-            found.append(f"{space.label(leaf)} is square: with a transpose missing or extra, all shapes are right")
+            names.setdefault(SQUARE, []).append(space.label(leaf))
+    found = [f"{each_of(those)} is {text}" for text, those in names.items()]
     for i, arg in enumerate(args):
         if isinstance(arg, np.ndarray) and arg.ndim > 1 and len(arg) == 1:
             found.append(f"args[{i}] has one row: mistakes in sums and means over rows cannot show")
     return found
+
+
+def each_of(names: list[str]) -> str:
+    """Return a name, or several as the subject of a sentence, of which a reader sees the first."""
+    if len(names) == 1:
+        return names[0]
+    shown, more = names[:NAMED], len(names) - NAMED
+    return f"each of {', '.join(shown)} and {more} more" if more > 0 else f"each of {listed(shown)}"
 
 
 def _about(leaf: Leaf, value: float) -> str:

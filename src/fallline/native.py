@@ -8,7 +8,7 @@ from typing import Any
 
 from fallline import _core
 
-__all__ = ["as_native", "as_objective"]
+__all__ = ["as_native", "as_objective", "is_native"]
 
 VALUE = "double (const double *, size_t, void *)"
 VALUE_AND_GRADIENT = "double (const double *, size_t, double *, void *)"
@@ -26,24 +26,56 @@ def as_objective(owner: str, fun: Any) -> _core.Objective | None:
     return None if address is None else _core.Objective(address, fun)
 
 
+def is_native(f: Any) -> bool:
+    """Tell whether f is a native function, of whatever signature."""
+    return _is_scipys(f) or _is_numbas(f) or _is_of_ctypes(f) or _is_of_cffi(f)
+
+
+def _is_scipys(f: Any) -> bool:  # without importing it
+    return type(f).__name__ == "LowLevelCallable" and isinstance(f, tuple)
+
+
+def _is_numbas(f: Any) -> bool:
+    return type(f).__name__ == "CFunc" and hasattr(f, "ctypes")
+
+
+def _is_of_ctypes(f: Any) -> bool:
+    ctypes = sys.modules.get("ctypes")  # whoever has such a function has imported it
+    return ctypes is not None and isinstance(f, ctypes._CFuncPtr)
+
+
+def _is_of_cffi(f: Any) -> bool:
+    return type(f).__module__ == "_cffi_backend" and callable(f)
+
+
 def _address(name: str, f: Any, signature: str) -> Any:
     """Return where a native function is, as an int or a capsule, or None if it is not native."""
-    if type(f).__name__ == "LowLevelCallable" and isinstance(f, tuple):  # scipy's, without importing it
+    if _is_scipys(f):
         capsule = tuple.__getitem__(f, 0)
         _check_signature(name, _core.capsule_name(capsule) or "none", signature)
         return capsule
-    if type(f).__name__ == "CFunc" and hasattr(f, "ctypes"):  # numba's
+    if _is_numbas(f):
         return _address(name, f.ctypes, signature)
-    ctypes = sys.modules.get("ctypes")  # whoever has such a function has imported it
-    if ctypes is None or not isinstance(f, ctypes._CFuncPtr):
-        return None
+    if _is_of_cffi(f):
+        raise TypeError(
+            f"{name}: must be of SciPy, ctypes or Numba if it is native; got a function of cffi. Pass "
+            f"scipy.LowLevelCallable(f)."
+        )
+    return _ctypes_address(name, f, signature) if _is_of_ctypes(f) else None
+
+
+def _ctypes_address(name: str, f: Any, signature: str) -> int:
+    ctypes: Any = sys.modules["ctypes"]
     if f._flags_ & ctypes._FUNCFLAG_PYTHONAPI:
         raise TypeError(
             f"{name}: must be callable without the GIL if it is native; got a function of ctypes.PyDLL or "
             f"PYFUNCTYPE. Use ctypes.CDLL or CFUNCTYPE."
         )
     _check_signature(name, _ctypes_signature(f), signature)
-    return ctypes.cast(f, ctypes.c_void_p).value
+    address: int | None = ctypes.cast(f, ctypes.c_void_p).value
+    if address is None:
+        raise ValueError(f"{name}: must point to a function if it is native; got a null pointer. Load it first.")
+    return address
 
 
 def _ctypes_signature(f: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.lines import CENTRAL, FORWARD, Differences, power_of_two, real_and_imaginary, real_parts, stencil
+from fallline.lines import CENTRAL, FORWARD, Differences, Lines, power_of_two, real_and_imaginary, real_parts, stencil
 
 __all__ = ["Near", "compare_sides", "look_near"]
 
@@ -63,12 +63,16 @@ class Near:
     def widen(self, value: Array, error: Array, status: Array) -> None:
         """Widen the errors of values, and correct their statuses, in place."""
         distance = np.abs(value - self.slope)
-        wider = distance > self.allowed
+        wider = self.contradicts(value)
         error[wider] = np.fmax(error, 2 * distance)[wider]
         error[self.kink] = np.fmax(error, distance + self.bend)[self.kink]
         status[self.kink & ~self.power] = "kink"
         error[self.diverges], status[self.diverges] = np.inf, "diverges"
         error[self.unresolved], status[self.unresolved] = np.inf, "unresolved"
+
+    def contradicts(self, value: Array) -> Array:
+        """Tell which values are not what was seen."""
+        return np.asarray(np.abs(value - self.slope) > self.allowed)
 
     def believe(self, nearer: Near) -> None:
         """Take what a nearer look saw wherever the two cannot both be within what they allow, in place."""
@@ -106,7 +110,7 @@ def look_near(
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = np.nan_to_num(noise / variation, nan=0.0).max(axis=1, initial=0.0)
     h = scale * np.sqrt(64 * np.clip(relative, lines.eps[which] / 4, 2.0**-20))
-    h = power_of_two(np.fmin(h, most))
+    h = _within_bounds(lines, which, sides, power_of_two(np.fmin(h, most)))
     near = _look(differences, which, sides, h, noise, value.dtype)
     within = differences.smooth_within
     if within < max(WAVES, SPACINGS * float(lines.eps[which].max())):
@@ -116,6 +120,21 @@ def look_near(
         nearer.unresolved = (nearer.kink | nearer.diverges) & ~near.diverges & too_far[:, None]
         near.believe(nearer)
     return near
+
+
+def _within_bounds(lines: Lines, which: Array, sides: Array, h: Array) -> Array:
+    """Return steps of a look for which the bounds leave room: on both sides, or on the one that it then takes."""
+    if lines.bounds.is_free:
+        return h
+    left, right = lines.left[which], lines.right[which]
+    one = np.where(_is_forward(sides, left, right), right, left)
+    room = np.fmax(np.fmin(left, right), one / 2) / RATIO
+    return np.where(h > room, np.exp2(np.floor(np.log2(room))), h)
+
+
+def _is_forward(sides: Array, left: Array, right: Array) -> Array:
+    """Tell on which side a look is taken that cannot be on both."""
+    return np.where(sides == CENTRAL, right >= left, sides == FORWARD)
 
 
 def compare_sides(differences: Differences, h: Array, noise: Array) -> tuple[Array, Array]:
@@ -163,7 +182,7 @@ def _look(differences: Differences, which: Array, sides: Array, h: Array, noise:
     slopes, bends = seen[:, ::2]
     _fill(seen, differences, which, h, np.fmin(left, right) >= RATIO * h, 0.0, FACTORS[::2])
     lost = ~np.isfinite(slopes).all(axis=(0, 2))
-    forward = np.where(sides == CENTRAL, right >= left, sides == FORWARD)
+    forward = _is_forward(sides, left, right)
     _fill(seen, differences, which, h, lost & forward, 1.0, FACTORS[::2])
     _fill(seen, differences, which, h, lost & ~forward, -1.0, FACTORS[::2])
     rounding = 4 * WORST * noise / h[:, None]

@@ -54,8 +54,9 @@ args : tuple, optional
 vectorized : bool, default False
     f takes many points at once: x with a new leading axis, (points, ...), and returns (points, ...).
 workers : int or callable, optional
-    Evaluate in that many processes (-1: all CPUs), or through a function like ``map``: that of a pool, an executor,
-    joblib, dask or mpi4py. f must be picklable where processes are involved.
+    Evaluate in that many processes (-1: all CPUs), or through a function like ``map``: that of a pool or an executor
+    (of mpi4py, too), or one that calls joblib or dask and returns the results, in any order. f must be picklable where
+    processes are involved.
 max_memory : int, default 2**26
     Bytes of points in one call of a vectorized f.
 full_output : bool, default False

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from fallline import _core
 from fallline.causes import CATALOGUE, Cause
-from fallline.space import Space
+from fallline.evaluate import as_python
+from fallline.native import is_native
+from fallline.space import Space, as_array, kind_of
 from fallline.trees import leaves
 
 __all__ = ["Calls", "Preflight", "cause", "preflight"]
@@ -50,6 +52,8 @@ class Calls:
         If df is True, f returns the value and the gradient.
     args : tuple
     space : Space
+    name : str
+        What messages call df.
 
     Attributes
     ----------
@@ -59,13 +63,15 @@ class Calls:
         Calls of f and of the gradient so far.
     """
 
-    def __init__(self, owner: str, f: Any, df: Any, args: tuple[Any, ...], space: Space) -> None:
-        if df is not True and not callable(df):
+    def __init__(self, owner: str, f: Any, df: Any, args: tuple[Any, ...], space: Space, name: str = "df") -> None:
+        if df is not True and (is_native(df) or not callable(df)):
             raise TypeError(
-                f"{owner}(df): must be a function of x, or True if f returns (value, gradient); got "
-                f"{type(df).__name__}. Pass the gradient as a function."
+                f"{owner}(df): must be a Python function of x, or True if f returns (value, gradient); got "
+                f"{type(df).__name__}. Pass the gradient as one."
             )
         self.owner, self.f, self.df, self.args, self.space = owner, f, df, args, space
+        self.name = name
+        self._python_f = as_python(owner, f, space, args)
         self.changed: list[str] = []
         self.ngev = self.nfev = 0
         self._seen: set[str] = set()
@@ -76,21 +82,21 @@ class Calls:
         """Return f alone, for differences."""
         if self.df is not True:
             return self.f
-        f = self.f
+        f = self._python_f
         return lambda x, *args: self._pair(f(x, *args))[0]
 
     def value(self, flat: Array) -> Any:
         """Call f, watched."""
         self.nfev += 1
-        return self._watched("f", self.value_of, flat)
+        return self._watched("f", self.value_of if self.df is True else self._python_f, flat)
 
     def gradient(self, flat: Array) -> Any:
         """Call the gradient, watched; return what it returned."""
         self.ngev += 1
         if self.df is not True:
-            return self._watched("df", self.df, flat)
+            return self._watched(self.name, self.df, flat)
         self.nfev += 1
-        return self._pair(self._watched("f", self.f, flat))[1]
+        return self._pair(self._watched("f", self._python_f, flat))[1]
 
     def _pair(self, result: Any) -> tuple[Any, Any]:
         if not isinstance(result, (tuple, list)) or len(result) != 2:
@@ -132,7 +138,7 @@ class Calls:
             return gathered
         given = dict(leaves(result)) if not self.space.is_array else {self.space.leaves[0].name: result}
         expected = [leaf.name for leaf in self.space.leaves]
-        missing = [name for name in expected if given.get(name) is None]
+        missing = [self.space.label(leaf) for leaf in self.space.leaves if given.get(leaf.name) is None]
         if missing:
             raise Misshapen(f"the gradient has nothing for {', '.join(map(repr, missing[:5]))}")
         if len(given) > len(expected):
@@ -140,11 +146,11 @@ class Calls:
             raise Misshapen(f"the gradient has {', '.join(map(repr, surplus[:5]))}, which x has not")
         parts, eps = [], 0.0
         for leaf in self.space.leaves:
-            array = np.asarray(given[leaf.name])
+            array = as_array(given[leaf.name])
             if array.dtype.kind not in "iufb":
                 raise TypeError(
-                    f"{self.owner}(df): must return real numbers; got {array.dtype} for {self.space.label(leaf)}. "
-                    f"Return arrays of floats in x's structure."
+                    f"{self.owner}({self.name}): must return real numbers; got {kind_of(given[leaf.name], array)} for "
+                    f"{self.space.label(leaf)}. Return arrays of floats in x's structure."
                 )
             if array.shape != leaf.shape and not (array.size == leaf.size == 1):
                 raise _misshapen(self.space.label(leaf), array.shape, leaf.shape, self.args)
@@ -240,9 +246,9 @@ def _preflight(calls: Calls, nearby: Array) -> Preflight:
 def _number(calls: Calls, value: Any) -> float:
     if isinstance(value, float):
         return float(value)
-    array = np.asarray(value)
+    array = as_array(value)
     if array.dtype.kind not in "iufb":
-        raise TypeError(f"{calls.owner}(f): must return one real number; got {array.dtype}. Return a float.")
+        raise TypeError(f"{calls.owner}(f): must return one real number; got {kind_of(value, array)}. Return a float.")
     if array.size != 1:
         raise ValueError(
             f"{calls.owner}(f): must return one real number; got shape {array.shape}. Use check_jacobian for several "
@@ -277,15 +283,23 @@ def _depends(calls: Calls, g: Array, after: Array, result: Preflight) -> Preflig
     first, again = (calls.flatten(calls.gradient(calls.space.flat))[0] for _ in range(2))
     if not _same(first, again):
         if _same(first + g, again):
-            text = "called again at the same x, df adds to what it returned before: its buffer is not set to 0."
+            text = (
+                f"called again at the same x, {calls.name} adds to what it returned before: its buffer is not set to 0."
+            )
             return result.stop("fail", "the gradient does not repeat itself", cause(28, text))
-        text = "called twice at the same x, df returns two different gradients: it is not deterministic."
+        text = f"called twice at the same x, {calls.name} returns two different gradients: it is not deterministic."
         return result.stop("fail", "the gradient does not repeat itself", cause(34, text))
     if not _same(g, after):
-        what = "f" if _same(after, first) else "df"
-        text = f"after {what} was called at another point, df(x) differs: it uses what the last call of {what} left."
+        what = "f" if _same(after, first) else calls.name
+        text = (
+            f"after {what} was called at another point, {calls.name}(x) differs: it uses what the last call of {what} "
+            f"left."
+        )
         return result.stop("fail", f"the gradient depends on the last call of {what}", cause(27, text))
-    text = "the array that df returned changes when df is called again: it is a buffer. Return a copy."
+    text = (
+        f"the array that {calls.name} returned changes when {calls.name} is called again: it is a buffer. Return a "
+        f"copy."
+    )
     return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
 
 

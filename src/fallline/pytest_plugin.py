@@ -25,6 +25,7 @@ def gradient_checker(request: pytest.FixtureRequest) -> Callable[..., Any]:
     seed = zlib.crc32(request.node.nodeid.encode())
 
     def check(f: Any, df: Any, x: Any, **options: Any) -> Any:
+        __tracebackhide__ = True  # a failure shows the test and the report
         return assert_gradient(f, df, x, **{"rng": seed, **options})
 
     return check

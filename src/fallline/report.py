@@ -17,6 +17,11 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 WIDTH = 80  # columns of text
 MANY = 12  # blocks that are shown one by one
+# Nearer to the text's own colour, which is light on dark pages; browsers that cannot mix take the first.
+COLOURS = {
+    verdict: f"color: {colour}; color: color-mix(in srgb, currentColor 30%, {colour})"
+    for verdict, colour in (("pass", "#1a7f37"), ("fail", "#cf222e"), ("inconclusive", "#9a6700"))
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ class Report:
         AssertionError
             Otherwise. Its text is the report's, and its attribute ``report`` the report.
         """
+        __tracebackhide__ = True  # by pytest: a failure shows the test and the report
         if not self.passed:
             error = AssertionError(str(self))
             error.report = self  # type: ignore[attr-defined]
@@ -168,16 +174,16 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Lay the report out for a notebook."""
-        colour = {"pass": "#1a7f37", "fail": "#cf222e", "inconclusive": "#9a6700"}[self.verdict]
-        verdict = f'<strong style="color:{colour}">{html.escape(self.what)}: {self.verdict}</strong>'
+        verdict = f'<strong style="{COLOURS[self.verdict]}">{html.escape(self.what)}: {self.verdict}</strong>'
         parts = [f"<p>{verdict}: {html.escape(self.reason)}.</p>"]
         parts += [f"<p>{html.escape(text)}</p>" for text in self._cause_texts()]
         if self.blocks:
-            parts += [_html_table(*self._block_table()), *(f"<p>{text}</p>" for text in self._others())]
+            parts += [_html_table(*self._block_table()), *(f"<p>{html.escape(text)}</p>" for text in self._others())]
         if self.worst:
             parts.append(_html_table(*self._entry_table()))
         parts += [f"<p>note: {html.escape(note)}</p>" for note in self.notes]
-        return "\n".join([*parts, f"<p><small>{html.escape(self._counts())}</small></p>"])
+        parts.append(f"<p><small>{html.escape(self._counts())}</small></p>")
+        return "\n".join(['<div style="overflow-wrap: anywhere">', *parts, "</div>"])
 
     def _cause_texts(self) -> list[str]:
         if self.verdict != "fail":
@@ -259,11 +265,12 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
 def _html_table(header: list[str], rows: list[list[str]]) -> str:
     if not header:
         return ""
-    style = 'style="text-align: left; padding-right: 1.5em"'
+    style = 'style="text-align: left; padding-right: 1.5em; white-space: nowrap; overflow-wrap: normal"'
     head = "".join(f"<th {style}>{html.escape(cell)}</th>" for cell in header)
     cells = ["".join(f"<td {style}>{html.escape(cell)}</td>" for cell in row) for row in rows]
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto; margin: 1em 0">{table}</div>'
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Iterator
 from copy import copy
 from functools import cached_property
@@ -13,7 +15,7 @@ import numpy.typing as npt
 from fallline import _core
 from fallline.trees import leaves, replace
 
-__all__ = ["Leaf", "Space", "constant"]
+__all__ = ["Leaf", "Space", "as_array", "constant", "kind_of"]
 
 Array = npt.NDArray[Any]
 
@@ -241,7 +243,8 @@ def _arrays(tree: Any) -> Any:
         if isinstance(tree, list):
             return children
         return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)
-    return np.asarray(tree) if np.ndim(tree) else tree
+    leaf = _detached(tree)
+    return np.asarray(leaf) if np.ndim(leaf) else leaf
 
 
 class _OtherStructure(Exception):
@@ -298,10 +301,7 @@ def _leaf(owner: str, tree: Any, name: str, value: Any) -> Array:
     """Return a leaf as an array of float32 or float64, or raise."""
     if type(value) is np.ndarray and value.dtype in _KINDS:
         return value
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
+    array = as_array(value)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype not in _KINDS or isinstance(value, np.ma.MaskedArray):
@@ -310,7 +310,7 @@ def _leaf(owner: str, tree: Any, name: str, value: Any) -> Array:
             if array.dtype.kind == "c"
             else "Convert it, for example with .astype(numpy.float64)."
         )
-        got = "a masked array" if np.ma.isMaskedArray(value) else _kind(value, array)
+        got = "a masked array" if np.ma.isMaskedArray(value) else kind_of(value, array)
         raise TypeError(f"{owner}({_name(tree, name)}): must be float32, float64 or integer numbers; got {got}. {cure}")
     return array
 
@@ -326,12 +326,41 @@ def _refuse_infinite(owner: str, tree: Any) -> None:
     )
 
 
-def _kind(value: Any, array: Array) -> str:
+def kind_of(value: Any, array: Array) -> str:
+    """Say what a value is that was to be numbers: its type, or that of the array that NumPy makes of it."""
     return type(value).__name__ if array.dtype == object and not isinstance(value, np.ndarray) else str(array.dtype)
 
 
+def as_array(value: Any) -> Array:
+    """Return the array that NumPy makes of a value, with numbers of Python (integers of any size, fractions) as floats.
+
+    It is one of objects where there are others than numbers, or rows of different lengths. Tensors of torch are taken
+    out of their graph.
+    """
+    try:
+        array = np.asarray(_detached(value))
+    except ValueError:
+        return np.asarray(None)
+    if array.dtype == object and all(isinstance(number, numbers.Real) for number in array.flat):
+        return np.array([_float(number) for number in array.flat]).reshape(array.shape)
+    return array
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if getattr(value, "requires_grad", False) is True else value
+
+
+def _float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def _numbers(owner: str, value: Any, kinds: str) -> Array:
-    array = np.asarray(value)
+    array = as_array(value)
     if array.dtype.kind not in kinds:
-        raise TypeError(f"{owner}: must be real numbers; got {_kind(value, array)}. Pass numbers or arrays of floats.")
+        raise TypeError(
+            f"{owner}: must be real numbers; got {kind_of(value, array)}. Pass numbers or arrays of floats."
+        )
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)

@@ -24,6 +24,8 @@ __all__ = ["Derivative", "Slopes", "Task"]
 
 Array = npt.NDArray[Any]
 
+NARROW = 64.0  # steps: bounds that are no farther away determine the step
+HIDES = 8.0  # roundings of f: a difference of less says nothing
 SPREAD = 0.5  # relative to the scale: how far to go to see how much f varies
 HONEST_NOISE = 2.0**-2  # of eps: what rounding makes of a value, at least
 NO_DERIVATIVE = {
@@ -52,7 +54,8 @@ class Derivative:
         Points at which f was evaluated.
     status : str or structure of str
         "ok"; "kink" (the one-sided derivatives differ: the value is between them); "diverges" (a jump or an infinite
-        slope); "unresolved" (f changes wildly between neighbouring floating-point numbers); "not finite".
+        slope); "unresolved" (f changes wildly between neighbouring floating-point numbers, or jumps within the step);
+        "no room" (the bounds are so near that rounding hides the derivative); "not finite".
     asymmetry : float or None
         Of a Hessian from gradients: the greatest difference between opposite entries, before they were averaged. Much
         more than `error` means that the gradient is wrong.
@@ -75,6 +78,11 @@ class Slopes:
     error: Array
     step: Array
     status: Array
+
+    @classmethod
+    def none(cls, *shape: int) -> Slopes:
+        """Return those along no line, or of no output."""
+        return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape, "<U10"))
 
     def map(self, operation: Callable[[Array], Any]) -> Slopes:
         """Apply an operation to each of the arrays."""
@@ -133,9 +141,24 @@ class Task:
         order = self.options.order if order is None else order
         with np.errstate(all="ignore"):  # what is not finite has a status
             slopes = self._slopes(lines, steps, order)
+            self._look_for_room(slopes, lines, order)
             if order > 1 and self.options.full_output:
                 self._widen_at_kinks(slopes, lines, order)
         return slopes
+
+    def _look_for_room(self, slopes: Slopes, lines: Lines, order: int) -> None:
+        """Say so where the bounds allow only steps at which rounding hides a derivative that f's scale lets expect."""
+        if self.bounds.is_free or self.options.method == "complex":
+            return
+        step = slopes.step[:, :1]
+        narrow = np.fmax(lines.left, lines.right)[:, None] <= NARROW * step
+        eps = np.fmax(lines.eps, self.function.eps)[:, None] * 2.0**order  # in values, of which differences are made
+        narrow &= (step / lines.scale[:, None]) ** order < eps
+        if narrow.any():
+            f0 = np.abs(Differences(self.function, lines, order, 2, "central").f0(np.arange(len(lines))))
+            hidden = narrow & (np.abs(slopes.value) < HIDES * eps * f0 / step**order)
+            slopes.error = np.where(hidden, np.inf, slopes.error)
+            slopes.status = np.where(hidden, "no room", slopes.status)
 
     def _widen_at_kinks(self, slopes: Slopes, lines: Lines, order: int) -> None:
         """Look for kinks of the derivative before: x|x| has symmetric differences of order 2 that are all 0 there."""
@@ -248,7 +271,7 @@ class Task:
                 f'{self.options.method!r}. Pass jac, or use method="central" or "adaptive".'
             )
         if len(lines) == 0:
-            return Slopes(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, "<U10"))
+            return Slopes.none(0)
         slopes = self.slopes(lines, steps, order=2)
         self.refuse_nothing(slopes, lines)
         return self.number(slopes)
@@ -272,6 +295,12 @@ class Task:
             return
         line = int(np.argmin(found.any(axis=1)))
         place = f" at {self.space.place(int(lines.index[line]))}" if lines.is_coordinates else ""
+        if slopes.status[line, 0] == "no room":
+            room = max(lines.left[line], lines.right[line])
+            raise ValueError(
+                f"{self.owner}(bounds): must leave room for a step that rounding does not hide; got {room:.1g}{place}. "
+                f"Widen them."
+            )
         status = str(slopes.status[line, 0]) if np.isfinite(slopes.value[line, 0]) else "not finite"
         got = f"{NO_DERIVATIVE[status]}{place}".rstrip(",")
         raise ValueError(

@@ -21,6 +21,7 @@ from .catalogue import Array, Block, Setting
 SLACK = 4.0  # a model may miss g by this many bounds of error: the bounds of two derivatives and of the fit add up
 CLEAR = 100.0  # bounds of error above which an entry is known well enough to be called right
 ENOUGH = 4.0  # digits of evidence for a claim
+NAMED = 6  # blocks that a sentence names
 
 
 class Finding(NamedTuple):
@@ -163,7 +164,9 @@ def best_fit(part: Part, columns: Sequence[Array], fixed: Array | float = 0.0) -
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return "a", "a and b", or "a, b and c"."""
+    """Return "a", "a and b", "a, b and c", or if they are many, the first of them and how many more."""
+    if len(names) > NAMED:
+        names = [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
