@@ -58,7 +58,6 @@ def _jumps(differences: Differences, which: Array, nodes: Array, h: Array, suspe
         at_middle = differences.values(which, np.ones(1), middle)[0][:, 0]
         left = (np.abs(at_middle - at_low) >= np.abs(at_high - at_middle))[row, output]
         low, high = np.where(left, low, middle), np.where(left, middle, high)
-        at_low, at_high = (
-            np.where(left[:, None], at_low, at_middle), np.where(left[:, None], at_middle, at_high),
-        )  # fmt: skip
+        in_left = left[:, None]
+        at_low, at_high = np.where(in_left, at_low, at_middle), np.where(in_left, at_middle, at_high)
     return np.asarray(stays)
