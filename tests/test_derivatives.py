@@ -940,3 +940,14 @@ def test_a_hessian_far_from_0_is_not_that_across_waves(x):
     truth = -math.sin(x + 1) + np.array([[0, 0], [0, 2]])
     assert (abs(found.value - truth) <= found.error).all()
     assert found.value == pytest.approx(truth, abs=2e-2)
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+@pytest.mark.parametrize("x", [[0.0, 1e3, 1e-3, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0]])
+def test_a_product_with_a_factor_0(x, method):
+    """By all other entries f is 0 wherever they are, whatever its noise is along other directions."""
+    truth = [math.prod(x[:i] + x[i + 1 :]) for i in range(len(x))]
+    found = fl.gradient(np.prod, x, method=method, full_output=True)
+    assert found.status.tolist() == ["ok"] * len(x)
+    assert (abs(found.value - truth) <= found.error).all()
+    assert fl.gradient(np.prod, x, method=method) == pytest.approx(truth)
