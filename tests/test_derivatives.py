@@ -918,3 +918,36 @@ def test_the_derivative_by_nothing_is_empty_and_its_status_text(name):
     assert found.status.dtype.kind == "U"
     assert found.status.shape == found.value.shape == found.error.shape == OF_NOTHING[name]().shape
     assert found.value.size == 0
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("x", [33.0, 100.0, 1234.5, -1e4, 1e5, 3e6, 1e8])
+def test_higher_derivatives_far_from_0_are_not_those_across_waves(x, order):
+    """Differences across many waves are as small as the power of the step, and looked the more certain for it."""
+    cases = [
+        (math.sin, math.sin(x + order * math.pi / 2)),
+        (lambda x: 3 + math.cos(2 * x), 2**order * math.cos(2 * x + order * math.pi / 2)),
+    ]
+    for f, truth in cases:
+        found = fl.derivative(f, x, order=order, full_output=True)
+        assert found.status == "ok"
+        assert abs(found.value - truth) <= found.error < 1
+
+
+@pytest.mark.parametrize("x", [100.0, 1e4, 3e6])
+def test_a_hessian_far_from_0_is_not_that_across_waves(x):
+    found = fl.hessian(lambda v: math.sin(v[0] + v[1]) + v[1] ** 2, [x, 1.0], method="adaptive", full_output=True)
+    truth = -math.sin(x + 1) + np.array([[0, 0], [0, 2]])
+    assert (abs(found.value - truth) <= found.error).all()
+    assert found.value == pytest.approx(truth, abs=2e-2)
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+@pytest.mark.parametrize("x", [[0.0, 1e3, 1e-3, 2.0], [0.0, 1.0, 2.0], [3.0, 0.0]])
+def test_a_product_with_a_factor_0(x, method):
+    """By all other entries f is 0 wherever they are, whatever its noise is along other directions."""
+    truth = [math.prod(x[:i] + x[i + 1 :]) for i in range(len(x))]
+    found = fl.gradient(np.prod, x, method=method, full_output=True)
+    assert found.status.tolist() == ["ok"] * len(x)
+    assert (abs(found.value - truth) <= found.error).all()
+    assert fl.gradient(np.prod, x, method=method) == pytest.approx(truth)

@@ -31,6 +31,7 @@ DEEP = FURTHER[3:6]  # after these, only lines go on whose values are not finite
 GOOD, BAD = 1e-9, 1e-4  # relative errors that need no further ladder, and that need one in the deep
 MUCH = 64.0  # by how much a bound must be narrower than a kink to say that it is elsewhere
 WORST = 3.0  # how many standard deviations of noise a bound holds against
+APPARENT = 4.0  # bounds of error by which two ladders, or a derivative and 0, are clearly apart
 GROWTH = 1.25  # D(h/2)/D(h) of differences that diverge: 2 at a jump, 1.41 at a square root
 SAFETY = 2.0  # the least of many error estimates is too small as often as not
 
@@ -70,7 +71,7 @@ class Resolved:
         status = np.where(self.status[:, :n] == "ok", self.status[:, n:], self.status[:, :n])
         return Resolved(a + 1j * b, np.hypot(e, g), np.fmin(self.step[:, :n], self.step[:, n:]), status)
 
-    def take(self, rows: Array, other: Resolved) -> None:
+    def take(self, rows: Array, other: Resolved, order: int) -> None:
         """Take from another one, which is about the given rows of this one, what is better."""
         better = (other.error < self.error[rows]) | (
             (self.status[rows] == "not finite") & (other.status != "not finite")
@@ -78,9 +79,27 @@ class Resolved:
         # Where there was a kink, or the differences grew, noise may hide it nearer to x: that is no derivative yet.
         better &= (self.status[rows] != "kink") | (other.error < self.error[rows] / MUCH)
         better &= (self.status[rows] != "diverges") | (other.error < 0.5 * np.abs(other.value))
+        if order > 1:
+            better = np.where(self._contradicts(rows, other), other.step < self.step[rows], better)
         for name in ("value", "error", "step", "status"):
             own, others = getattr(self, name), getattr(other, name)
             own[rows] = np.where(better, others, own[rows])
+
+    def _contradicts(self, rows: Array, other: Resolved) -> Array:
+        """Tell where the two cannot both be right, and what is nearer to x is clear.
+
+        Across many waves of f, differences of higher order are as small as the power of the step, and so are their
+        errors; the first derivatives have the look from near for that.
+        """
+        own, others = (np.array([of.value, of.error, of.step]) for of in (self.at(rows), other))
+        apart = np.abs(own[0] - others[0]) > APPARENT * (own[1] + others[1])
+        value, error, _ = np.where(others[2] < own[2], others, own)
+        both = (self.status[rows] == "ok") & (other.status == "ok")
+        return np.asarray(apart & both & (APPARENT * error < np.abs(value)))
+
+    def at(self, rows: Array) -> Resolved:
+        """Return some of the lines."""
+        return Resolved(self.value[rows], self.error[rows], self.step[rows], self.status[rows])
 
 
 def resolve(differences: Differences, noise: Array) -> Resolved:
@@ -104,7 +123,7 @@ def resolve(differences: Differences, noise: Array) -> Resolved:
     for side in sides:
         rows = np.flatnonzero(_unseen(best, differences, np.arange(len(differences.lines))))
         if len(rows) and side != differences.side:
-            best.take(rows, _descend(differences, side, rows, noise))
+            best.take(rows, _descend(differences, side, rows, noise), differences.order)
     return best.join_parts() if is_complex else best
 
 
@@ -121,7 +140,7 @@ def _descend(differences: Differences, side: Side, which: Array, noise: Array) -
         ladder = _ladder(differences, side, which[rows], scale[which[rows]] * relative, noise)
         if best is None:
             best = Resolved.nothing(len(which), ladder.value.shape[1])
-        best.take(rows, ladder)
+        best.take(rows, ladder, differences.order)
         unseen = _unseen(best, differences, which)
         poor = _is_poor(best, noise[which], differences.order)
         if start not in NEARER:
@@ -155,7 +174,7 @@ def _ladder(differences: Differences, side: Side, rows: Array, h0: Array, noise:
         part = _climb(differences, rows[here], allowed, h0[here], noise)
         if result is None:
             result = Resolved.nothing(len(rows), part.value.shape[1])
-        result.take(here, part)
+        result.take(here, part, differences.order)
     assert result is not None
     return result
 

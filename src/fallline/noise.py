@@ -54,7 +54,8 @@ def is_wild(noise: Array, size: Array, span: Array) -> Array:
     span : ndarray
         How far its values are apart on the scale of x.
     """
-    return np.asarray((noise > MUCH * size) & (noise > 0.1 * span))
+    # What is 0 wherever it was looked at is no noise: that was seen along another direction.
+    return np.asarray((noise > MUCH * size) & (noise > 0.1 * span) & (size > 0))
 
 
 def measure_noise(differences: Differences, line: int = 0) -> tuple[Array, Array, float]:
