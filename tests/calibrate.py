@@ -19,6 +19,7 @@ import numpy as np
 
 import fallline as fl
 import test_zoo as zoo
+import test_zoo_second as higher
 from correct import FAMILIES as CORRECT
 from correct import correct_gradient
 from fallline import _core, adaptive, check, fixed, grid, near, noise, probes, readings
@@ -143,8 +144,8 @@ def second(each: int) -> dict[str, str]:
     """Count smooth functions whose second derivative is called a kink, and jumps of it that are not seen."""
     rng = np.random.default_rng(SEED)
     blamed = overlooked = total = 0
-    for options, _ in itertools.product(zoo.HIGHER, range(each)):
-        f, x, _ = zoo.smooth_with_second(rng)
+    for options, _ in itertools.product(higher.HIGHER, range(each)):
+        f, x, _ = higher.smooth_with_second(rng)
         blamed += fl.derivative(f, x, order=2, full_output=True, **options).status != "ok"
         g, c, b = zoo.smooth_pair(rng)[0], rng.uniform(-2, 2), 10.0 ** rng.uniform(-1, 2)
         jumping = lambda t, g=g, c=c, b=b: g(t) + b * (t - c) * abs(t - c)  # noqa: E731

@@ -422,58 +422,6 @@ def test_the_derivative_of_a_power_at_0_is_0(options, p, bounds):
         assert found.status == "ok" or p < 1.5, found
 
 
-def smooth_with_second(rng):
-    """Return a smooth function, a point and the second derivative there."""
-    a, b, c, x = *rng.uniform(0.5, 2.0, 3), rng.uniform(-2, 2)
-    scale = 10.0 ** rng.uniform(-6, 6)
-    u = b * x + c
-    pairs = [
-        (lambda x: scale * a * math.sin(b * x + c), -scale * a * b * b * math.sin(u)),
-        (lambda x: scale * math.exp(b * x), scale * b * b * math.exp(b * x)),
-        (lambda x: scale * math.log(a + b * x * x), scale * 2 * b * (a - b * x * x) / (a + b * x * x) ** 2),
-        (lambda x: scale * x**4, scale * 12 * x * x),
-        (lambda x: scale * (c + a * x), 0.0),
-        (lambda x: scale * (a * x + b * x * x), 2 * scale * b),
-    ]
-    f, second = pairs[rng.integers(len(pairs))]
-    return f, x, second
-
-
-HIGHER = [{"method": "adaptive"}, {"method": "central"}, {"method": "central", "accuracy": 4}, {"method": "forward"}]
-
-
-@pytest.mark.parametrize("options", HIGHER, ids=name)
-def test_second_derivatives_of_smooth_functions_are_no_kinks(options):
-    rng = np.random.default_rng(HIGHER.index(options))
-    kinks = misses = 0
-    for _ in range(300):
-        f, x, truth = smooth_with_second(rng)
-        found = fl.derivative(f, x, order=2, full_output=True, **options)
-        kinks += found.status != "ok"
-        misses += not abs(found.value - truth) <= found.error
-    assert (kinks, misses) <= (3, 3)
-    assert misses <= 3
-
-
-@pytest.mark.parametrize("options", HIGHER, ids=name)
-@pytest.mark.parametrize("order", [2, 3, 4])
-@pytest.mark.parametrize("at", [0.0, 0.7, -3.0])
-@pytest.mark.parametrize("rest", [lambda x: 0.0, math.sin, lambda x: 5 + math.exp(x)], ids=["alone", "sin", "exp"])
-def test_a_derivative_that_jumps_is_no_derivative(options, order, at, rest):
-    """Those of (x - c)**(n-1) |x - c| on both sides of c are n! and -n!."""
-    f = lambda x: (x - at) ** (order - 1) * abs(x - at) + rest(x)  # noqa: E731
-    found = fl.derivative(f, at, order=order, full_output=True, **options)
-    assert found.status != "ok"
-    assert found.error >= 2 * math.factorial(order) * 0.9
-
-
-def test_a_hessian_that_jumps_is_no_hessian():
-    found = fl.hessian(lambda x: float(x[0] * abs(x[0]) + x[1] ** 2), [0.0, 1.0], full_output=True)
-    assert found.status.tolist()[0][0] == "kink"
-    assert found.status.tolist()[1][1] == "ok"
-    assert found.error[0, 0] >= 4
-
-
 def test_the_errors_of_a_gradient_are_bounded():
     """The noise of many coordinates is measured along one direction."""
     rng = np.random.default_rng(5)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fallline import _core
 from fallline.lines import CODES, Differences, Side, Stencil, by_side, power_of_two, real_parts, stencil
-from fallline.near import look_near
+from fallline.near import look_near, widen_by_nearer
 from fallline.noise import is_wild, least_noise
 
 __all__ = ["Resolved", "resolve"]
@@ -203,6 +203,9 @@ def _climb(differences: Differences, which: Array, side: Side, h0: Array, noise:
             )
     if differences.order == 1:
         _look(differences, result, which, side, ladder[:, -1], size.max(axis=1), noise)
+    else:
+        codes = np.full(len(which), CODES[side])
+        widen_by_nearer(differences, which, codes, ladder[:, -1], result.value, result.error, noise[which])
     return result
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fallline.jump import find_jumps
 from fallline.lines import Applied, Differences, by_side, power_of_two
-from fallline.near import Near, look_near
+from fallline.near import Near, look_near, widen_by_nearer
 from fallline.noise import is_wild, least_noise
 
 __all__ = ["bound_errors"]
@@ -64,6 +64,7 @@ def bound_errors(differences: Differences, applied: Applied, noise: Array) -> tu
     else:
         diverges = (np.abs(half) > GROWTH * np.abs(applied.value)) & (distance > 8 * rounding)
         error[diverges], status[diverges] = np.inf, "diverges"
+        widen_by_nearer(differences, np.arange(len(h)), applied.side, h, applied.value, error, noise)
     wild = _wild(differences, applied, noise) & (error > np.abs(applied.value))
     error[wild], status[wild] = np.inf, "unresolved"
     lost = ~np.isfinite(applied.value)

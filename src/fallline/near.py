@@ -16,9 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline import _core
-from fallline.lines import CENTRAL, FORWARD, Differences, Lines, power_of_two, real_and_imaginary, real_parts, stencil
+from fallline.lines import (
+    CENTRAL,
+    FORWARD,
+    Differences,
+    Lines,
+    Stencil,
+    by_side,
+    power_of_two,
+    real_and_imaginary,
+    real_parts,
+    stencil,
+)
 
-__all__ = ["Near", "compare_sides", "look_near"]
+__all__ = ["Near", "compare_sides", "look_near", "widen_by_nearer"]
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +43,9 @@ WAVES = 2.0**-24  # f that is smooth only nearer than that, relative to the scal
 SPACINGS = 2.0**10  # the same in spacings of x, for numbers so coarse (float32) that these are more
 STAYS = 0.7  # of the distance between both sides, at half the step: 1/2 where f is smooth, 1 at a kink
 FARTHEST = 2.0**-3  # the greatest step of that comparison, relative to the scale of x
+NEARER = (2.0**-9, 2.0**-18, 2.0**-27)  # steps of further differences of higher order, relative to theirs
+LEAST = 2.0**16  # the smallest of them, in spacings of x
+ALIKE = 0.25  # relative: how far differences with one step and with twice as much may be apart that are not noise
 GROWTH = 2.0  # D(h)/D(16h) of differences that diverge: 16 at a jump, 4 at a square root
 
 
@@ -120,6 +134,51 @@ def look_near(
         nearer.unresolved = (nearer.kink | nearer.diverges) & ~near.diverges & too_far[:, None]
         near.believe(nearer)
     return near
+
+
+def widen_by_nearer(
+    differences: Differences, which: Array, sides: Array, h: Array, value: Array, error: Array, noise: Array
+) -> None:
+    """Widen the errors of differences of higher order, in place, where others from much nearer contradict them.
+
+    Across many waves of f, differences are as small as a power of the step makes them, and so is all that they tell of
+    their error. Noise that is more than is known of it does not look alike with two steps.
+
+    Parameters
+    ----------
+    differences : Differences
+    which : ndarray of int, shape (lines,)
+        Which of its lines.
+    sides : ndarray of int, shape (lines,)
+    h : ndarray, shape (lines,)
+    value, error, noise : ndarray, shape (lines, outputs)
+        If values have two columns for each complex output, so have the others.
+    """
+    lines = differences.lines
+    for factor in NEARER:
+        step = power_of_two(h * factor)
+        rows = np.flatnonzero(step >= LEAST * lines.eps[which] * lines.scale[which])
+        for side, part in by_side(sides[rows]):
+            here = rows[part]
+            chosen = stencil(side, differences.order, 2 if side == "central" else 1)
+            rounding = WORST * noise[here] * (chosen.norm * step[here] ** -float(chosen.order))[:, None]
+            nearer = _apply(differences, which[here], chosen, step[here], value.dtype)
+            distance = np.abs(nearer - value[here])
+            apart = distance > error[here] + rounding
+            doubtful = np.flatnonzero(apart.any(axis=1))
+            if len(doubtful):
+                again = here[doubtful]
+                twice = _apply(differences, which[again], chosen, 2 * step[again], value.dtype)
+                apart[doubtful] &= np.abs(twice - nearer[doubtful]) <= ALIKE * np.abs(nearer[doubtful])
+                error[here] = np.where(apart, np.fmax(error[here], 2 * distance), error[here])
+
+
+def _apply(differences: Differences, which: Array, chosen: Stencil, h: Array, dtype: Any) -> Array:
+    """Apply a stencil to some lines; complex outputs stay so only if the dtype is complex."""
+    values = differences.values(which, chosen.nodes, h)[0]
+    values = values if dtype.kind == "c" else real_parts(values)
+    weights, factors = chosen.weights[None, :], h ** -float(chosen.order)
+    return real_and_imaginary(lambda part: _core.differences(weights, part, factors), values)
 
 
 def _within_bounds(lines: Lines, which: Array, sides: Array, h: Array) -> Array:
