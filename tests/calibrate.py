@@ -22,7 +22,7 @@ import test_zoo as zoo
 import test_zoo_second as higher
 from correct import FAMILIES as CORRECT
 from correct import correct_gradient
-from fallline import _core, adaptive, check, fixed, grid, near, noise, probes, readings
+from fallline import _core, adaptive, check, fixed, grid, jump, near, noise, probes, readings, task
 from test_mutation import SAMPLE, measure, verdict_of
 
 SEED = 1000  # no test has it
@@ -154,6 +154,48 @@ def second(each: int) -> dict[str, str]:
     return {"smooth, not ok": f"{blamed} of {total}", "jumps overlooked": f"{overlooked} of {total}"}
 
 
+def curvatures(each: int) -> dict[str, str]:
+    """Count bounds of second derivatives that do not hold; say how wide those of smooth functions are."""
+    missed = total = 0
+    wide: list[float] = []
+    for family, method in itertools.product(higher.FAMILIES, (0, 1, 3, 7)):
+        outcomes = higher.survey(family, higher.METHODS[method], SEED, each=each)
+        missed += sum(map(zoo.is_missed, outcomes))
+        total += len(outcomes)
+        wide += [o.error / max(o.off, 1e-16 * abs(o.truth), 1e-300) for o in outcomes if family in higher.SMOOTH]
+    return {"bounds that do not hold": f"{missed} of {total}", "bound / error": f"{np.median(wide):.1f}"}
+
+
+def jumps_within(each: int) -> dict[str, str]:
+    """Count jumps within fixed steps that have no status, and smooth or wavy functions that are said to jump."""
+    rng = np.random.default_rng(SEED)
+    overlooked = blamed = 0
+    for _ in range(each):
+        g, x = zoo.smooth_pair(rng)[0], rng.uniform(-2, 2)
+        at, height = x + 10.0 ** rng.uniform(-9, -6), 10.0 ** rng.uniform(-3, 6)
+        jumping = lambda t, g=g, at=at, height=height: g(t) + height * (t > at)  # noqa: E731
+        overlooked += fl.derivative(jumping, x, method="central", full_output=True).status == "ok"
+    cases = tuple(itertools.product((*zoo.SMOOTH, *WAVY), CENTRAL))
+    for family, method in cases:
+        outcomes = zoo.survey(family, zoo.METHODS[method], SEED, each=each)
+        blamed += sum(o.status == "unresolved" for o in outcomes)
+    return {"jumps without a status": f"{overlooked} of {each}", "unresolved": f"{blamed} of {len(cases) * each}"}
+
+
+def narrow_bounds(each: int) -> dict[str, str]:
+    """Count second derivatives within narrow bounds that are wrong altogether, and good ones that are refused."""
+    rng = np.random.default_rng(SEED)
+    wrong = refused = 0
+    for _ in range(each):
+        f, x, truth = higher.smooth(rng)
+        bounds = x - 10.0 ** rng.uniform(-12, -3), x + 10.0 ** rng.uniform(-12, -3)
+        found = fl.derivative(f, x, order=2, method="central", bounds=bounds, full_output=True)
+        is_far = abs(found.value - truth) > abs(truth)
+        wrong += bool(is_far) and found.status == "ok"
+        refused += not is_far and found.status == "no room"
+    return {"wrong and ok": f"{wrong} of {each}", "right and refused": f"{refused} of {each}"}
+
+
 # ---- the checker
 
 
@@ -210,6 +252,11 @@ THRESHOLDS = [
     Threshold(adaptive, "WORST", adaptive_bounds),
     Threshold(adaptive, "SAFETY", adaptive_bounds),
     Threshold(adaptive, "MUCH", adaptive_bounds),
+    Threshold(adaptive, "APPARENT", curvatures),
+    Threshold(fixed, "STEEP", jumps_within),
+    Threshold(jump, "STAYS", jumps_within, (0.1, 0.3, 0.5, 0.7, 0.9)),
+    Threshold(task, "NARROW", narrow_bounds),
+    Threshold(task, "HIDES", narrow_bounds),
     Threshold(near, "WORST", looks_near),
     Threshold(near, "SMOOTH", bends, (20.0, 35.0, 50.0, 100.0, 150.0, 200.0, 250.0)),
     Threshold(near, "BEND", looks_near),
@@ -218,6 +265,8 @@ THRESHOLDS = [
     Threshold(near, "SAME", powers, (0.001, 0.01, 0.05, 0.1, 0.5)),
     Threshold(near, "WAVES", waves, tuple(2.0**k for k in (-30, -27, -24, -21, -18))),
     Threshold(near, "SPACINGS", waves, tuple(2.0**k for k in (4, 7, 10, 13, 16))),
+    Threshold(near, "LEAST", curvatures, tuple(2.0**k for k in (8, 12, 16, 20, 24))),
+    Threshold(near, "ALIKE", curvatures, (0.01, 0.1, 0.25, 0.5, 1.0)),
     Threshold(near, "STAYS", second, (0.55, 0.6, 0.7, 0.8, 0.95)),
     Threshold(near, "FARTHEST", second, tuple(2.0**k for k in (-9, -6, -3, -1, 1))),
     Threshold(noise, "MUCH", noises, (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
