@@ -53,7 +53,7 @@ def test_a_right_jacobian():
     assert report.passed
     assert report.what == "jacobian"
     assert report.power < 1e-7
-    assert (report.nfev, report.ngev) == (13, 1)  # one at x, six for each of two directions
+    assert (report.nfev, report.ngev) == (15, 3)  # two at x, one nearby, six for each of two directions
 
 
 @pytest.mark.parametrize("places", [(0, 0), (4, 3), (2, slice(None)), (slice(None), 1)])
@@ -341,25 +341,80 @@ def test_the_hvp_of_a_tree():
     assert wrong.wrong == ["b"]  # moving a alone, all is right
 
 
-def test_x_is_left_alone():
-    x = X.copy()
+def caused(report, number, verdict="fail"):
+    """Assert that there is one cause, this one, and nothing was compared; return its text."""
+    assert report.verdict == verdict
+    assert [cause.number for cause in report.causes] == [number]
+    assert math.isnan(report.power)
+    return report.causes[0].text
+
+
+def spoiling(function):
+    """Return the same, which then overwrites its first argument."""
 
     def spoil(x, *rest):
-        x[:] = 0
+        result = function(x, *rest)
+        x[...] = 7.0
+        return result
 
-    def f_and_spoil(x):
-        value = f(x)
-        spoil(x)
-        return value
+    return spoil
 
-    def jac_and_spoil(x):
-        J = jac(x)
-        spoil(x)
-        return J
 
-    assert fl.check_jacobian(f_and_spoil, jac_and_spoil, x).passed
-    fl.check_products(f_and_spoil, x, jvp=lambda x, v: jac_and_spoil(x) @ v, vjp=lambda x, u: u @ jac_and_spoil(x))
+def test_who_changes_x_is_told_and_x_is_as_it_was():
+    x = X.copy()
+    assert caused(fl.check_jacobian(spoiling(f), jac, x), 26) == "f changes x in place. Work on a copy."
+    assert "jac changes x in place" in caused(fl.check_jacobian(f, spoiling(jac), x), 26)
+    assert "jvp changes x in place" in caused(fl.check_products(f, x, jvp=spoiling(jvp)), 26)
+    assert "vjp changes x in place" in caused(fl.check_products(f, x, vjp=spoiling(vjp)), 26)
+    assert "hvp changes x in place" in caused(fl.check_hvp(gradient, spoiling(hvp), x), 26)
+    assert "gradient changes x in place" in caused(fl.check_hvp(spoiling(gradient), hvp, x), 26)
     assert x.tobytes() == X.tobytes()
+
+
+def test_functions_that_do_not_repeat_themselves():
+    rng = np.random.default_rng(3)
+    noisy = lambda x, *rest: f(x) * rng.uniform(0.9, 1.1, 5)  # noqa: E731
+    assert "output" in caused(fl.check_jacobian(noisy, jac, X), 34, "inconclusive")
+    assert caused(fl.check_jacobian(f, lambda x: jac(x) * rng.uniform(0.9, 1.1), X), 34).startswith("called twice")
+    assert "jvp returns two different" in caused(
+        fl.check_products(f, X, jvp=lambda x, v: jvp(x, v) * rng.uniform(0.9, 1.1)), 34
+    )
+
+
+def test_a_jacobian_that_uses_what_the_last_call_of_f_left():
+    last = {}
+
+    def remember(x):
+        last["x"] = x.copy()
+        return f(x)
+
+    text = caused(fl.check_jacobian(remember, lambda x: jac(last["x"]), X), 27)
+    assert "it uses what the last call of f left" in text
+    assert "last call of f left" in caused(fl.check_products(remember, X, jvp=lambda x, v: jvp(last["x"], v)), 27)
+
+
+def test_buffers_of_maps():
+    buffer, total = np.zeros((5, 4)), np.zeros(5)
+
+    def same_array(x):
+        buffer[...] = jac(x)
+        return buffer
+
+    def adding(x, v):
+        nonlocal total
+        total = total + jvp(x, v)
+        return total
+
+    assert "it is a buffer" in caused(fl.check_jacobian(f, same_array, X), 30)
+    assert "jvp adds to what it returned before" in caused(fl.check_products(f, X, jvp=adding), 28)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_maps_that_are_not_finite(value):
+    report = fl.check_jacobian(f, changed((2, 1), 0.0, value), X)
+    assert (report.verdict, report.reason) == ("fail", f"the Jacobian is {value} at [2, 1], where f is finite")
+    report = fl.check_products(f, X, jvp=lambda x, v: np.where(np.arange(5) == 3, value, jvp(x, v)))
+    assert (report.verdict, report.reason) == ("fail", f"the product is {value} at [3], where f is finite")
 
 
 def test_reports_of_maps_are_complete():

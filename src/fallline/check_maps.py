@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fallline.causes import Block, find_causes
-from fallline.check import MISS, NO_POWER, Checker
+from fallline.check import MISS, NEARBY, NO_POWER, Checker
 from fallline.evaluate import Function, as_python
 from fallline.locate import SAMPLED, describe_mask
 from fallline.native import is_native
 from fallline.options import Options
-from fallline.preflight import ROUNDING
+from fallline.preflight import ROUNDING, Calls, Preflight, preflight_map
 from fallline.probes import Probe
 from fallline.readings import Judgement, Line, MatrixSlope, Slope
 from fallline.report import BlockReport, EntryReport, Report
 from fallline.search import WORST_SHOWN
 from fallline.setting import describe
-from fallline.site import random_line, usual_scales
+from fallline.site import nearby, random_line, usual_scales
 from fallline.space import Space, as_array, kind_of
 from fallline.trees import leaves
 
@@ -41,7 +41,7 @@ class _Map:
 
     def __init__(self, owner: str, f: Any, x: Any, args: tuple[Any, ...], bounds: Any, rng: Any) -> None:
         options = Options(bounds=bounds, rng=rng)
-        self.owner, self.args, self.given_bounds = owner, args, bounds
+        self.owner, self.f, self.args, self.given_bounds = owner, f, args, bounds
         self.space = Space(owner, x)
         if self.space.size == 0:
             raise ValueError(f"{owner}(x): must have at least one entry; got none. Pass a point to check at.")
@@ -65,16 +65,16 @@ class _Map:
         self.scales = usual_scales(self.space)
         eps = max(self.space.coarsest, self.function.eps)
         self.probe = Probe(self.function, self.value, self.bounds, eps)
-        self.calls = 0
+        self.nfev = self.ngev = 0  # besides those of the function
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of f's result."""
         return self.function.shape or ()
 
-    def coarsen(self, *arrays: Array) -> None:
+    def coarsen(self, eps: float) -> None:
         """Allow for the rounding of yours, if it is of a lower precision than f."""
-        self.probe.eps = max(self.probe.eps, *(_eps(array.dtype) for array in arrays))
+        self.probe.eps = max(self.probe.eps, eps)
 
     def line(self) -> Line:
         """Return a random direction of x's scale."""
@@ -86,9 +86,50 @@ class _Map:
         flat[line.index] = line.units
         return self.space.arrange(flat)
 
+    def preflight(self, calls: _Calls) -> Preflight:
+        """Ask whether f and yours are functions of x at all; allow for the rounding of yours."""
+        near = nearby(self.space, NEARBY * self.scales, self.bounds, self.rng)
+        before = preflight_map(calls, self.value, self.outputs, near)
+        self.nfev += calls.nfev
+        self.ngev += calls.ngev
+        self.coarsen(before.eps)
+        return before
+
+    def outputs(self, result: Any) -> Array:
+        """Return what f returned as a flat vector of doubles."""
+        return np.array(as_array(result), np.float64).ravel()
+
     def report(self, verdict: Any, reason: str, what: str, **found: Any) -> Report:
         """Return the report."""
-        return Report(verdict, reason, nfev=self.function.nfev, ngev=self.calls, seed=self.seed, what=what, **found)
+        nfev = self.function.nfev + self.nfev
+        return Report(verdict, reason, nfev=nfev, ngev=self.ngev, seed=self.seed, what=what, **found)
+
+
+class _Calls(Calls):
+    """f, and yours as a function of x alone, watched; `read` makes numbers of what it returned, and tells their eps."""
+
+    def __init__(
+        self,
+        task: _Map,
+        yours: Callable[..., Any],
+        name: str,
+        what: str,
+        read: Callable[[Any], tuple[Array, float]],
+    ) -> None:
+        of = "gradient" if name == "hvp" else "f"
+        super().__init__(task.owner, task.f, yours, task.args, task.space, name, what, of)
+        self.read = read
+        self.shape: tuple[int, ...] = ()
+
+    def flatten(self, result: Any) -> tuple[Array, float]:
+        """Return yours as a flat vector of doubles, a copy, and the eps of its precision."""
+        numbers, eps = self.read(result)
+        self.shape = numbers.shape
+        return numbers.ravel(), eps
+
+    def place(self, entry: int) -> str:
+        """Say in words where an entry of the flat vector is."""
+        return str([int(i) for i in np.unravel_index(entry, self.shape)])
 
 
 def _check_callable(owner: str, **functions: Any) -> None:
@@ -104,6 +145,10 @@ def _what(given: Any, array: Array) -> str:
 
 def _eps(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+
+
+def _coarsest(tree: Any) -> float:
+    return max(_eps(as_array(part).dtype) for _, part in leaves(tree))
 
 
 def _verdict(judgements: list[Judgement]) -> tuple[str, str, float, list[str]]:
@@ -174,12 +219,10 @@ def check_jacobian(
     """
     _check_callable("check_jacobian", jac=jac)
     task = _Map("check_jacobian", f, x, args, bounds, rng)
-    matrix = _matrix(task, jac)
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0].tolist()
-        return task.report(
-            "fail", f"the Jacobian is {matrix[row, column]} at {[row, column]}, where f is finite", "jacobian"
-        )
+    before = task.preflight(_Calls(task, jac, "jac", "Jacobian", lambda given: _matrix(task, given)))
+    if before.verdict is not None or before.gradient is None:
+        return task.report(before.verdict, before.reason, "jacobian", causes=before.causes)
+    matrix = before.gradient.reshape(len(task.value), task.space.size)
     slope = MatrixSlope(matrix)
     judgements = [task.probe.judge(slope, task.line()) for _ in range(2)]
     verdict, reason, power, notes = _verdict(judgements)
@@ -188,11 +231,9 @@ def check_jacobian(
     return _locate_in_jacobian(task, f, jac, matrix, slope, power)
 
 
-def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
-    """Return the Jacobian as (outputs, size), or raise."""
-    task.calls += 1
-    given = jac(task.space.arrange(np.array(task.space.flat)), *task.args)
-    outputs = len(task.value)
+def _matrix(task: _Map, given: Any) -> tuple[Array, float]:
+    """Return a Jacobian as (outputs, size), a copy, and the eps of its coarsest part, or raise."""
+    outputs, eps = len(task.value), 0.0
     named = {"0": given} if task.space.is_array else dict(leaves(given))
     parts = []
     for leaf in task.space.leaves:
@@ -204,13 +245,13 @@ def _matrix(task: _Map, jac: Callable[..., Any]) -> Array:
                 f"{task.owner}(jac): must return real numbers of shape {shape} for {task.space.label(leaf)}; got "
                 f"{_what(part, array)}. Return f's shape followed by x's."
             )
-        task.coarsen(array)
+        eps = max(eps, _eps(array.dtype))
         parts.append(array.astype(np.float64).reshape(outputs, leaf.size))
     if named:
         raise ValueError(
             f"{task.owner}(jac): must be of x's structure; got {next(iter(named))!r}, which x has not. Leave it out."
         )
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1), eps
 
 
 def _dense(part: Any) -> Any:
@@ -334,19 +375,33 @@ def check_products(
 
 def _product(task: _Map, jvp: Callable[..., Any], line: Line) -> Array:
     """Call jvp along a line, or raise."""
-    task.calls += 1
+    task.ngev += 1
     result = jvp(task.space.arrange(np.array(task.space.flat)), task.direction(line), *task.args)
+    product, eps = _outputs(task, result)
+    task.coarsen(eps)
+    return product
+
+
+def _outputs(task: _Map, result: Any) -> tuple[Array, float]:
+    """Return what jvp returned as a flat vector, a copy, and its eps, or raise."""
     array = as_array(result)
     if array.dtype.kind not in "biuf" or array.size != len(task.value):
         raise ValueError(
             f"{task.owner}(jvp): must return real numbers of f's shape {task.shape}; got {_what(result, array)}. "
             f"Return the Jacobian times v."
         )
-    task.coarsen(array)
-    return array.astype(np.float64).ravel()
+    return array.astype(np.float64).ravel(), _eps(array.dtype)
 
 
 def _check_jvp(task: _Map, jvp: Callable[..., Any], what: str) -> Report:
+    def along(x: Any, *args: Any) -> Any:
+        return jvp(x, task.direction(line), *args)
+
+    line = task.line()
+    before = task.preflight(_Calls(task, along, what, "product", lambda given: _outputs(task, given)))
+    if before.verdict is not None:
+        return task.report(before.verdict, before.reason, what, causes=before.causes)
+
     def judge(line: Line) -> Judgement:
         slope: Slope = _ProductSlope(_product(task, jvp, line))
         return task.probe.judge(slope, line)
@@ -385,10 +440,10 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     line = task.line()
     u = task.rng.standard_normal(task.shape)
     forward = _product(task, jvp, line)
-    task.calls += 1
+    task.ngev += 1
     given = vjp(task.space.arrange(np.array(task.space.flat)), u, *task.args)
     backward = task.space.flatten(f"{task.owner}(vjp)", given)
-    task.coarsen(*(as_array(part) for _, part in leaves(given)))
+    task.coarsen(_coarsest(given))
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
     size = float(np.linalg.norm(terms))
     error = abs(float(terms.sum())) / size if size else 0.0
@@ -450,7 +505,7 @@ def check_hvp(
 
     def flat_product(x: Any, v: Any, *args: Any) -> Array:
         product = hvp(x, v, *args)
-        task.coarsen(*(as_array(part) for _, part in leaves(product)))
+        task.coarsen(_coarsest(product))
         return space.flatten("check_hvp(hvp)", product)
 
     task = _Map("check_hvp", flat_gradient, x, args, bounds, rng)

@@ -22,7 +22,7 @@ from fallline.native import is_native
 from fallline.space import Space, as_array, kind_of
 from fallline.trees import leaves
 
-__all__ = ["Calls", "Preflight", "cause", "preflight"]
+__all__ = ["Calls", "Preflight", "cause", "preflight", "preflight_map"]
 
 Array = npt.NDArray[Any]
 
@@ -52,8 +52,8 @@ class Calls:
         If df is True, f returns the value and the gradient.
     args : tuple
     space : Space
-    name : str
-        What messages call df.
+    name, what, of : str
+        What messages call df, what it returns, and f.
 
     Attributes
     ----------
@@ -63,14 +63,24 @@ class Calls:
         Calls of f and of the gradient so far.
     """
 
-    def __init__(self, owner: str, f: Any, df: Any, args: tuple[Any, ...], space: Space, name: str = "df") -> None:
+    def __init__(
+        self,
+        owner: str,
+        f: Any,
+        df: Any,
+        args: tuple[Any, ...],
+        space: Space,
+        name: str = "df",
+        what: str = "gradient",
+        of: str = "f",
+    ) -> None:
         if df is not True and (is_native(df) or not callable(df)):
             raise TypeError(
                 f"{owner}(df): must be a Python function of x, or True if f returns (value, gradient); got "
                 f"{type(df).__name__}. Pass the gradient as one."
             )
         self.owner, self.f, self.df, self.args, self.space = owner, f, df, args, space
-        self.name = name
+        self.name, self.what, self.of = name, what, of
         self._python_f = as_python(owner, f, space, args)
         self.changed: list[str] = []
         self.ngev = self.nfev = 0
@@ -88,7 +98,7 @@ class Calls:
     def value(self, flat: Array) -> Any:
         """Call f, watched."""
         self.nfev += 1
-        return self._watched("f", self.value_of if self.df is True else self._python_f, flat)
+        return self._watched(self.of, self.value_of if self.df is True else self._python_f, flat)
 
     def gradient(self, flat: Array) -> Any:
         """Call the gradient, watched; return what it returned."""
@@ -96,7 +106,7 @@ class Calls:
         if self.df is not True:
             return self._watched(self.name, self.df, flat)
         self.nfev += 1
-        return self._pair(self._watched("f", self._python_f, flat))[1]
+        return self._pair(self._watched(self.of, self._python_f, flat))[1]
 
     def _pair(self, result: Any) -> tuple[Any, Any]:
         if not isinstance(result, (tuple, list)) or len(result) != 2:
@@ -157,6 +167,10 @@ class Calls:
             eps = max(eps, float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0)
             parts.append(array.ravel())
         return np.concatenate(parts, dtype=np.float64), eps
+
+    def place(self, entry: int) -> str:
+        """Say in words where an entry of the flat vector is."""
+        return self.space.place(entry)
 
 
 def _same_bytes(a: Any, b: Any) -> bool:
@@ -238,9 +252,30 @@ def _preflight(calls: Calls, nearby: Array) -> Preflight:
         text = f"f(x) is {result.value:.17g} and, called again, {again:.17g}: f is not deterministic."
         return result.stop("inconclusive", "f does not repeat itself", cause(34, text + " Fix its random numbers."))
     try:
-        return _gradient_preflight(calls, nearby, result)
+        return _ask_gradient(calls, nearby, result)
     except Misshapen as error:
         return result.stop("fail", str(error), error.found)
+
+
+def preflight_map(calls: Calls, value: Array, outputs: Callable[[Any], Array], nearby: Array) -> Preflight:
+    """Ask the same where f has several outputs and yours is a linear map; `value` is f at x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If yours does not return real numbers of its shape.
+    """
+    result = Preflight()
+    with np.errstate(all="ignore"):
+        again = outputs(calls.value(calls.space.flat))
+        if not _same(value, again):
+            output = int(np.argmax(np.abs(value - again)))
+            text = (
+                f"output {output} is {value[output]:.17g} and, called again, {again[output]:.17g}: {calls.of} is not "
+                f"deterministic. Fix its random numbers."
+            )
+            return result.stop("inconclusive", f"{calls.of} does not repeat itself", cause(34, text))
+        return _ask_gradient(calls, nearby, result)
 
 
 def _number(calls: Calls, value: Any) -> float:
@@ -257,14 +292,14 @@ def _number(calls: Calls, value: Any) -> float:
     return float(array.reshape(())[()])
 
 
-def _gradient_preflight(calls: Calls, nearby: Array, result: Preflight) -> Preflight:
-    space, flat = calls.space, calls.space.flat
+def _ask_gradient(calls: Calls, nearby: Array, result: Preflight) -> Preflight:
+    flat = calls.space.flat
     kept = calls.gradient(flat)
     g, result.eps = calls.flatten(kept)
     result.gradient = g
     if not np.isfinite(g).all():
         entry = int(np.argmin(np.isfinite(g)))
-        return result.stop("fail", f"the gradient is {g[entry]} at {space.place(entry)}, where f is finite")
+        return result.stop("fail", f"the {calls.what} is {g[entry]} at {calls.place(entry)}, where f is finite")
     calls.gradient(nearby)
     kept_since, _ = calls.flatten(kept)
     is_kept = _core.same_bytes(g, kept_since) or np.array_equal(g, kept_since)
@@ -286,21 +321,21 @@ def _depends(calls: Calls, g: Array, after: Array, result: Preflight) -> Preflig
             text = (
                 f"called again at the same x, {calls.name} adds to what it returned before: its buffer is not set to 0."
             )
-            return result.stop("fail", "the gradient does not repeat itself", cause(28, text))
+            return result.stop("fail", f"the {calls.what} does not repeat itself", cause(28, text))
         text = f"called twice at the same x, {calls.name} returns two different gradients: it is not deterministic."
-        return result.stop("fail", "the gradient does not repeat itself", cause(34, text))
+        return result.stop("fail", f"the {calls.what} does not repeat itself", cause(34, text))
     if not _same(g, after):
-        what = "f" if _same(after, first) else calls.name
+        what = calls.of if _same(after, first) else calls.name
         text = (
             f"after {what} was called at another point, {calls.name}(x) differs: it uses what the last call of {what} "
             f"left."
         )
-        return result.stop("fail", f"the gradient depends on the last call of {what}", cause(27, text))
+        return result.stop("fail", f"the {calls.what} depends on the last call of {what}", cause(27, text))
     text = (
         f"the array that {calls.name} returned changes when {calls.name} is called again: it is a buffer. Return a "
         f"copy."
     )
-    return result.stop("fail", "the next call overwrites the gradient", cause(30, text))
+    return result.stop("fail", f"the next call overwrites the {calls.what}", cause(30, text))
 
 
 def _same(a: Array, b: Array) -> bool:
