@@ -43,6 +43,7 @@ class Part:
 
     def __init__(self, name: str, x: Array, g: Array, d: Array, error: Array) -> None:
         self.name, self.x, self.g = name, x, g
+        self.agrees = False  # whether directions have told that g = D
         self.known = np.isfinite(d) & np.isfinite(error) & np.isfinite(g)
         self.d = np.where(self.known, d, np.nan)
         rounding = np.finfo(float).eps * np.maximum(np.abs(g), np.abs(d)) + np.finfo(float).tiny
@@ -65,14 +66,17 @@ class Part:
 
     @property
     def right(self) -> bool:
-        """Whether g = D, with at least one entry to show it."""
-        return not self.off.any() and bool(self.alive.any())
+        """Whether g = D, with at least one entry to show it, or directions that have told so of all."""
+        shown = self.alive.any() or (self.agrees and not self.known.any() and np.any(self.g != 0))
+        return not self.off.any() and bool(shown)
 
 
 def part_of(block: Block) -> Part:
     """Return a block as a part."""
     arrays = (np.asarray(a, dtype=float) for a in (block.x, block.yours, block.numeric, block.error))
-    return Part(block.name, *arrays)
+    part = Part(block.name, *arrays)
+    part.agrees = not block.wrong
+    return part
 
 
 def join(parts: Sequence[Part]) -> Part:
