@@ -126,7 +126,7 @@ def _broadcast(part: Part, scene: Scene) -> Iterator[Finding]:
         lines = np.broadcast_to(part.known.all(axis=axis, keepdims=True), part.shape)
         total = np.broadcast_to(part.d.sum(axis=axis, keepdims=True), part.shape)
         tol = np.broadcast_to(part.tol.sum(axis=axis, keepdims=True), part.shape)
-        for word, model, bound in (("sum", total, tol), ("mean", total / n, part.tol)):
+        for word, model, bound in (("sum", total, tol), ("mean", total / n, np.maximum(part.tol, tol / n))):
             tested = Part(part.name, part.x, part.g, np.where(lines, part.d, np.nan), part.tol)
             if lines.any() and matches(tested, model, bound, lines) and digits_of(tested, bound, 0, 8) >= ENOUGH:
                 yield Finding(

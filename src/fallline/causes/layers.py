@@ -20,6 +20,7 @@ from .evidence import SLACK, Finding, Part, Scene, Told
 
 LARGEST = 50_000  # coefficients of the equations that are still solved
 MOST_LAYERS = 40
+MOST_INPUTS = 200  # of a layer: where all shapes are equal, any block can follow any other
 ENOUGH_OF_LAYER = 6.0  # digits of evidence: some hundred combinations of layers and mistakes are tried
 
 Linear = Callable[[Array], Array]
@@ -56,23 +57,29 @@ class Layer:
 
 
 def layers(scene: Scene) -> list[Layer]:
-    """Return what can be dense layers with a wrong gradient, by shapes alone."""
-    found: list[Layer] = []
+    """Return what can be dense layers with a wrong gradient, by shapes alone, those nearest to the arguments first."""
+    return list(itertools.islice((layer for layer in _candidates(scene) if layer.wrong), MOST_LAYERS))
+
+
+def _candidates(scene: Scene) -> Iterator[Layer]:
+    """Yield layers of the arguments, then layers of these layers, then of those."""
     arrays = [(name, np.asarray(a)) for name, a in scene.setting.arrays.items()]
     inputs = [
         (name, a.reshape(-1, a.shape[-1]).astype(float)) for name, a in arrays if a.dtype.kind in "fiu" and a.ndim > 1
     ]
     for _ in range(3):
-        new = [layer for name, a in inputs for part in scene.parts for layer in _between(name, a, part, scene)]
-        found += new
+        new: list[Layer] = []
+        for (name, a), part in itertools.product(inputs[:MOST_INPUTS], scene.parts):
+            for layer in _between(name, a, part, scene):
+                new.append(layer)
+                yield layer
         inputs = [
             (f"{name}({layer.words})", function(layer.z))
-            for layer in new
+            for layer in new[:MOST_INPUTS]
             if layer.bias is not None or not _bias(layer.weights, layer.w.shape[1], scene)
             for name, function in ACTIVATIONS.items()
             if layer.w.shape[1] > 1 and any(layer.w.shape[1] in p.shape for p in scene.wrong if p is not layer.weights)
         ]
-    return [layer for layer in found if layer.wrong][:MOST_LAYERS]
 
 
 def _bias(weights: Part, h: int, scene: Scene) -> list[Part]:
@@ -137,8 +144,8 @@ def _evidence(for_g: tuple[Array, Array], for_d: tuple[Array, Array]) -> float |
     if np.linalg.norm(rest) > SLACK * math.sqrt(len(target)):
         return None
     spare = _rank(for_g[0]) + _rank(for_d[0]) - left.shape[1] - bool(system[:, -1].any())
-    size = float(np.linalg.norm(target)) / math.sqrt(len(target))
-    return float(max(spare, 0) * math.log10(max(size / SLACK, 1.0)))
+    digits = min(np.log10(np.maximum(np.abs(values) / SLACK, 1.0)).mean() for _, values in (for_g, for_d))
+    return float(max(spare, 0) * digits) if digits >= 1 else 0.0  # what is hardly known is met by what is nearly so
 
 
 def _unit_evidence(layer: Layer, j: int, p: Array, q: Array, a_of_d: Array) -> float | None:
@@ -179,14 +186,19 @@ def _jointly(layer: Layer, p: Linear, q: Linear) -> float:
     return _evidence(systems[0], systems[1]) or 0.0
 
 
+def _fits_anything(layer: Layer) -> bool:
+    """Tell whether there are enough unknowns for any two gradients, unless a relu takes some away."""
+    return bool(len(layer.a) + 1 >= 2 * layer.a.shape[1])
+
+
 # Hypotheses
 
 
 def activations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
     """Look for a wrong factor between two layers that is a function of z."""
     for layer, slip in itertools.product(found, SLIPS):
-        if len(layer.a) + 1 >= 2 * layer.a.shape[1] and "relu" not in slip.text:
-            continue  # enough unknowns for any two gradients, unless some do not count
+        if _fits_anything(layer) and "relu" not in slip.text:
+            continue
         z = layer.z
         p, q = slip.used(z), DERIVATIVES[slip.activation](z)
         if _consistent(layer, p, q) >= ENOUGH_OF_LAYER:
@@ -224,11 +236,19 @@ def _standardise_back(z: Array, axis: int, eps: float, mean: bool, variance: boo
 
 
 def _normalised_over(layer: Layer) -> Iterator[int]:
-    """Yield the axes of z that may be normalised: the bias does not count, or the gradients of all units cancel."""
+    """Yield the axes of z that may be normalised: the bias does not count, or the gradients of all units cancel.
+
+    They cancel below a softmax too, where an error in the targets may be one number for all units; only where the
+    rows are so few that the variance, too, leaves its trace in D can that be told from a missing mean.
+    """
     if layer.bias is not None and layer.bias.complete and layer.bias.zero.all():
         yield 0
-    if layer.w.shape[1] > 1 and np.all(np.abs(layer.d.sum(axis=1)) <= SLACK * layer.tol.sum(axis=1)):
-        yield 1
+    (rows, d), h = layer.a.shape, layer.w.shape[1]
+    if h > 1 and np.all(np.abs(layer.d.sum(axis=1)) <= SLACK * layer.tol.sum(axis=1)):
+        e = layer.g - layer.d
+        uniform = np.all(np.abs(e - e.mean(axis=1, keepdims=True)) <= SLACK * layer.tol.max(axis=1, keepdims=True))
+        if not uniform or rows * (h - 2) < d * (h - 1):
+            yield 1
 
 
 def normalisations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
@@ -259,8 +279,12 @@ def _scales(layer: Layer, eps: float, scene: Scene) -> Iterator[Told]:
     for gamma in scene.parts:
         if gamma.x.size != layer.w.shape[1] or gamma in (layer.bias, layer.weights):
             continue
-        if _jointly(layer, whole, _scaled(whole, gamma.x.ravel())) >= ENOUGH_OF_LAYER:
+        once, twice = (_scaled(whole, gamma.x.ravel() ** k) for k in (1, 2))
+        if _jointly(layer, whole, once) >= ENOUGH_OF_LAYER:
             text = f"one Δ meets D with {gamma.name} and g without: the scale of a normalisation is missing"
+            yield Told(Finding(25, 0.9, text), layer.wrong)
+        elif _jointly(layer, twice, once) >= ENOUGH_OF_LAYER:
+            text = f"one Δ meets D with {gamma.name} and g with its square: the scale of a normalisation is there twice"
             yield Told(Finding(25, 0.9, text), layer.wrong)
 
 
@@ -279,6 +303,8 @@ def transposed(scene: Scene, found: list[Layer]) -> Iterator[Told]:
         if above.shape != (n, n) or above is layer.weights or n < 2 or above.off.any():
             continue
         for act, w in itertools.product(ACTIVATIONS, (above.x, above.x.T)):
+            if _fits_anything(layer) and act != "relu":
+                continue
             slope = DERIVATIVES[act](layer.z)
             if _jointly(layer, _through(w, slope), _through(w.T, slope)) >= ENOUGH_OF_LAYER:
                 text = f"one Δ meets both g and D if g goes back through the transpose of {above.name}"
