@@ -417,19 +417,52 @@ def quadratic_form(rng):
     return Example({"x": (x, A @ x, (A + A.T) @ x)}, arrays={"A": A})
 
 
-def layer_norm(rng, used, right, n=7, d=6, h=5):
-    """Return X W, normalised over its units, with used(Δ, γ) for right(Δ, γ) above it."""
+def layer_norm(rng, power=1, n=7, d=6, h=5, groups=1, mean=True, variance=True):
+    """Return X W, normalised over groups of its units, whose way back has γ to some power, and some of the paths."""
     X, W, delta, gamma = (rng.normal(size=s) for s in ((n, d), (d, h), (n, h), h))
-    z = X @ W
-    std = np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
-    unit = (z - z.mean(axis=1, keepdims=True)) / std
+    z = (X @ W).reshape(n, groups, -1)
+    std = np.sqrt(z.var(axis=2, keepdims=True) + 1e-5)
+    unit = (z - z.mean(axis=2, keepdims=True)) / std
 
-    def back(u):
-        return X.T @ ((u - u.mean(axis=1, keepdims=True) - unit * (u * unit).mean(axis=1, keepdims=True)) / std)
+    def back(u, mean=True, variance=True):
+        u = u.reshape(z.shape)
+        by_mean, by_variance = u.mean(axis=2, keepdims=True), unit * (u * unit).mean(axis=2, keepdims=True)
+        return X.T @ ((u - mean * by_mean - variance * by_variance) / std).reshape(n, h)
 
-    by_gamma = (delta * unit).sum(axis=0)
-    blocks = {"W": (W, back(used(delta, gamma)), back(right(delta, gamma))), "gamma": (gamma, by_gamma, by_gamma)}
-    return Example(blocks, block="W", arrays={"X": X}, complete=True)
+    by_gamma = (delta * unit.reshape(n, h)).sum(axis=0)
+    blocks = {"W": (W, back(delta * gamma**power, mean, variance), back(delta * gamma))}
+    blocks["gamma"] = (gamma, by_gamma, by_gamma)
+    return Example(blocks, block="W", arrays={"X": X}, numbers={"groups": groups}, complete=True)
+
+
+@example(24)
+def no_mean_over_many_units(rng):
+    return layer_norm(rng, n=12, d=10, h=16, mean=False)
+
+
+@example(24)
+def no_variance_over_many_units(rng):
+    return layer_norm(rng, n=12, d=10, h=16, variance=False)
+
+
+@example(24)
+def no_mean_nor_variance_over_many_units(rng):
+    return layer_norm(rng, n=12, d=20, h=16, mean=False, variance=False)
+
+
+@example(24)
+def no_variance_of_groups(rng):
+    return layer_norm(rng, h=6, groups=2, variance=False)
+
+
+@example(24)
+def no_mean_of_groups(rng):
+    return layer_norm(rng, h=6, groups=2, mean=False)
+
+
+@example(25)
+def gamma_dropped_in_groups(rng):
+    return layer_norm(rng, power=0, h=8, groups=2)
 
 
 @example(25)
@@ -447,7 +480,7 @@ def exponential_of_a_number_dropped(rng):
 
 @example(25)
 def gamma_twice_in_layer_norm(rng):
-    return layer_norm(rng, lambda delta, gamma: delta * gamma**2, lambda delta, gamma: delta * gamma)
+    return layer_norm(rng, power=2)
 
 
 @example(29)

@@ -188,7 +188,7 @@ def _labelled(part: Part, axes: tuple[int, ...], scene: Scene) -> bool:
 
     There, targets that do not add up to 1 leave the same trace as a missing mean.
     """
-    if len(axes) != 1 or len(scene.wrong) < 2:
+    if len(axes) != 1 or len(scene.wrong) < 2 or scene.spared:
         return False
     n, arrays = part.shape[axes[0]], [np.asarray(a) for a in scene.setting.arrays.values()]
     labels = (a for a in arrays if a.ndim == 1 and a.dtype.kind in "iu" and a.size)
