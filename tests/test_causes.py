@@ -230,6 +230,13 @@ def l1(rng):
     return two(rng, lambda x, d: d + c * 0.013 * np.sign(x), block="W", numbers=LAM)
 
 
+@example(13)
+def l1_missing_where_all_are_positive(rng):
+    case = two(rng, lambda x, d: d - 0.013, block="W", numbers=LAM)
+    W, g, d = case.blocks["W"]
+    return replace(case, blocks=case.blocks | {"W": (np.abs(W), g, d)})
+
+
 @example(14)
 def one_example_without_sigmoid(rng):
     """With one example, a ratio for every unit."""
@@ -831,6 +838,15 @@ def ends_of_a_table_wrong(rng):
 )
 def test_no_claim_for_what_looks_alike(make, seed):
     assert first_texts(make(np.random.default_rng(seed)), seed) == []
+
+
+def test_an_exact_fit_is_told_by_what_is_well_known():
+    """An entry that is 0, near a kink, has a large error, which says nothing about the others."""
+    d, error = np.array([1.1, -0.9, 0.3]), np.array([1e-12, 1e-12, 0.5])
+    block = Block("x", np.ones(3), np.array([0.55, -0.45, 0.0]), d, error, True)
+    (number, text), *_ = [(cause.number, cause.text) for cause in find_causes([block], Setting(1.0))]
+    assert number == 7
+    assert text.startswith("g = 0.5000·D to 1e-16: ")
 
 
 def test_a_mean_is_as_accurate_as_what_it_is_made_of():

@@ -182,10 +182,11 @@ def decimal(a: float) -> str:
 
 
 def nearness(part: Part, model: Array) -> str:
-    """Return "to 1e-11": how closely a model meets g, relative to its largest entry."""
-    known = part.known
-    largest = float(np.abs(part.g[known]).max()) or 1.0
-    return f"to {max(float(np.abs(part.g - model)[known].max()) / largest, 1e-16):.0e}"
+    """Return "to 1e-11": how closely a model meets g, where that is well known, relative to its largest entry."""
+    clear = part.known & (np.maximum(np.abs(part.g), np.abs(part.d)) > CLEAR * part.tol)
+    chosen = clear if clear.any() else part.known
+    largest = float(np.abs(part.g[chosen]).max()) or 1.0
+    return f"to {max(float(np.abs(part.g - model)[chosen].max()) / largest, 1e-16):.0e}"
 
 
 def axis_name(part: Part, axis: int) -> str:

@@ -214,7 +214,8 @@ def _shared_scale(scene: Scene) -> Iterator[Told]:
 
 def _l1(part: Part, scene: Scene) -> Iterator[Finding]:
     fit = best_fit(part, [np.sign(part.x)], part.d)
-    if fit is None or not fit.exact or len(np.unique(np.sign(part.x[part.off]))) < 2:
+    signs = np.sign(part.x[part.off])
+    if fit is None or not fit.exact or len(signs) < 2:
         return
     c, bound = float(fit.coefficients[0]), float(fit.bounds[0])
     start = f"g = D {signed(c)}·sign(x) {nearness(part, fit.model)}"
@@ -224,7 +225,7 @@ def _l1(part: Part, scene: Scene) -> Iterator[Finding]:
             if known and "·" not in known:
                 yield Finding(13, 0.9, f"{start}, and {known} = {c / ratio:g}: the L1 term {text}")
                 return
-    if fit.digits >= ENOUGH:
+    if fit.digits >= ENOUGH and len(np.unique(signs)) > 1:
         yield Finding(13, 0.65, f"{start}: as if an L1 term were {'missing' if c < 0 else 'extra'}")
 
 
