@@ -857,6 +857,51 @@ def test_a_mean_is_as_accurate_as_what_it_is_made_of():
     assert [cause.number for cause in find_causes([block], Setting(1.0))] == [23]
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-8, 1e8])
+@pytest.mark.parametrize("cancels", [False, True])
+def test_a_block_of_zeros_is_cut_off(cancels, scale):
+    """Nothing else is said of it: not that it is the sum of D, or truncated, or D by another variable."""
+    rng = np.random.default_rng(0)
+    x, b, db = scale * rng.normal(size=(4, 6)), *rng.normal(size=(2, 6))
+    d = rng.uniform(-0.5, 0.5, (4, 6)) / scale
+    d -= cancels * d.mean(axis=1, keepdims=True)
+    case = Example({"W": (x, np.zeros_like(d), d), "b": (b, db, db)})
+    assert [number for number, _ in first_texts(case)] == [41]
+
+
+def test_one_wrong_entry_is_no_shift():
+    """Its neighbour has its value, as neighbours behind overlapping windows have; nothing else is known of D."""
+    d = np.repeat([1.3, -0.4, 0.9], 2)
+    g, numeric, error = d.copy(), np.full(6, np.nan), np.full(6, np.nan)
+    g[2], numeric[2], error[2] = 5.0, d[2], 1e-10
+    assert find_causes([Block("w", np.ones(6), g, numeric, error, True)], Setting(1.0)) == []
+
+
+def test_the_sign_of_a_column_is_not_a_matter_of_padding():
+    case = two(np.random.default_rng(0), lambda x, d: d * np.array([1, 1, 1, 1, 1, -1]), shape=(4, 6))
+    assert [number for number, _ in first_texts(case)] == [3]
+
+
+def test_zeros_in_a_few_entries_are_not_a_matter_of_padding():
+    d = np.array([0.8, -0.4, 1.9, -1.1])
+    block = Block("w", np.ones(4), np.maximum(d, 0), d, np.full(4, 1e-10), True)
+    assert find_causes([block], Setting(1.0)) == []
+
+
+def test_a_row_with_a_single_one_is_not_blamed_for_one_unit():
+    rng = np.random.default_rng(0)
+    X = (rng.random((6, 5)) < 0.5) * 1.0
+    X[0] = [0, 0, 0, 0, 1]
+    noise = rng.normal(size=(4, 1)) * np.array([0, 0, 0, 0, 1])
+    case = two(rng, lambda x, d: d + noise, shape=(4, 5), arrays={"X": X}, complete=True)
+    assert not any(number == 32 for number, _ in first_texts(case))
+
+
+def test_a_factor_of_two_is_that_of_a_square_before_a_size_of_two():
+    case = two(np.random.default_rng(0), change_b=times(2), sizes={"rows of X": 2, "columns of X": 5})
+    assert first_texts(case)[0][0] == 7
+
+
 def test_no_claim_for_integers_among_numbers_that_are_hardly_known():
     """Two of D/g are integers, and the third is so inaccurate that one is near."""
     d = np.array([2.0, 3.0, 0.4])

@@ -40,7 +40,7 @@ def _branch(part: Part, scene: Scene) -> Iterator[Finding]:
 
 def _ratio_fits(part: Part, ratio: Array, choices: float) -> bool:
     """Tell whether g = ratio·D, the ratio being finite and no constant."""
-    if not np.isfinite(ratio).all() or constant(ratio[part.off]):
+    if not np.isfinite(ratio).all() or constant(ratio[part.off]) or not np.any(part.g[part.off]):
         return False
     return explains(part, ratio * part.d, ratio, 0, choices)
 
@@ -98,6 +98,8 @@ def _integers(part: Part, scene: Scene) -> Iterator[Finding]:
     g, d, alive = part.g, part.d, part.alive
     if np.any(g[part.known] != np.rint(g[part.known])) or alive.sum() < 3 or not part.off.any():
         return
+    if scene.spared and not np.any(g):
+        return  # nothing flows back to a part of it
     for name, function in (("truncated", np.trunc), ("rounded", np.rint), ("rounded down", np.floor)):
         low, high = function(d - SLACK * part.tol), function(d + SLACK * part.tol)
         if np.all(((low <= g) & (g <= high))[part.known]):

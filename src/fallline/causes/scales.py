@@ -63,10 +63,10 @@ def _of_sizes(sizes: dict[str, int]) -> Iterator[Factor]:
         if n < 2:
             continue
         has, batch = f", and {_has(name, n)}", _is_batch(name)
-        more, less = 4, 5 if batch else 6
+        more, less, likely = 4, 5 if batch else 6, 1.0 if n > 2 else 0.9  # 2 is more often that of a square
         mean = "the mean over the batch" if batch else "a division by their number"
-        yield Factor(n, more, 0.94 - 0.06 * (not batch), f"{has}: {mean} is missing")
-        yield Factor(1 / n, less, 0.93 - 0.06 * (not batch), f"{has}: they are divided by once too often")
+        yield Factor(n, more, likely * (0.94 - 0.06 * (not batch)), f"{has}: {mean} is missing")
+        yield Factor(1 / n, less, likely * (0.93 - 0.06 * (not batch)), f"{has}: they are divided by once too often")
         yield Factor(2 * n, more, 0.82, f"{has}: {mean} is missing, and there is a factor 2 too many")
         yield Factor(n / 2, more, 0.82, f"{has}: {mean} is missing, and a factor 2 is lost")
         yield Factor(2 / n, less, 0.81, f"{has}: they are divided by once too often, and there is a factor 2 too many")

@@ -22,6 +22,7 @@ from .evidence import (
 )
 from .groups import row_factors
 
+ZEROED = 1.0  # digits, that g is 0 in all of a pattern
 ENOUGH_OF_PATTERN = 2.0  # digits, where the wrong entries form a pattern and all others are right
 
 
@@ -60,14 +61,20 @@ def _border(part: Part, scene: Scene) -> Iterator[Finding]:
     for text, chosen, choices in _patterns(part.shape, tables):
         hit = not (part.off & ~chosen).any() and not (part.fine & chosen).any()
         zeroed = not np.any(part.g[part.off])
-        if "not" in text[0] and not zeroed:
+        if not zeroed and ("not" in text[0] or _is_end(chosen)):
             continue
-        digits = pattern_digits(n, k, choices) + (digits_of(part, part.tol) if zeroed else 0.0)
+        digits = pattern_digits(n, k, choices) + (ZEROED if zeroed else 0.0)
         if hit and digits >= ENOUGH_OF_PATTERN:
             kind = "g is 0 and D is not," if zeroed else "E is not 0"
             start = f"{kind} {text[0]}, and g = D elsewhere ({k} of {n} entries)"
             yield Finding(38, 0.64 if zeroed else 0.62, f"{start}: {text[1]}")
             return
+
+
+def _is_end(chosen: Array) -> bool:
+    """Tell whether entries are one slice at an end of an axis, as one unit is, or one example."""
+    places = (np.unique(index) for index in np.nonzero(chosen))
+    return any(len(p) == 1 < n and p[0] in (0, n - 1) for p, n in zip(places, chosen.shape, strict=True))
 
 
 def _tables(part: Part, scene: Scene) -> set[int]:
