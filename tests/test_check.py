@@ -319,6 +319,23 @@ def test_far_out_on_a_wave(x):
     assert x > 1e10 or check(np.sin, lambda x: 2 * np.cos(x), x).verdict == "fail"
 
 
+@pytest.mark.parametrize(
+    ("x", "seed"),
+    [
+        (64608909.6876005, 1609),
+        (44835508.335787155, 290),
+        (30570264.247455303, 2905),
+        (34233947.71701173, 5264),
+        (11961647.365915807, 9010),
+    ],
+)
+def test_distances_in_step_with_a_wave(x, seed):
+    """From afar all points have the same phase, or such that waves look like one slope; nearby they are seen."""
+    assert check(sines, np.cos, np.array([x]), rng=seed).verdict != "fail"
+    assert check(sines, lambda x: 10 * np.cos(x), np.array([x]), rng=seed).verdict != "pass"
+    assert check(sines, lambda x: -np.cos(x), np.array([x]), rng=seed).verdict != "pass"
+
+
 def test_ripples_below_the_signal():
     """Measured: numdifftools is 6e7 times overconfident on this function; its ripples make 1e-6 of noise."""
 
