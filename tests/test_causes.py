@@ -231,6 +231,13 @@ def l1(rng):
 
 
 @example(13)
+def l1_divided_where_all_are_positive(rng):
+    case = two(rng, lambda x, d: d + 0.013 * (1 / 7 - 1), block="W", numbers=LAM, sizes=SIZES)
+    W, g, d = case.blocks["W"]
+    return replace(case, blocks=case.blocks | {"W": (np.abs(W), g, d)})
+
+
+@example(13)
 def l1_missing_where_all_are_positive(rng):
     case = two(rng, lambda x, d: d - 0.013, block="W", numbers=LAM)
     W, g, d = case.blocks["W"]

@@ -225,6 +225,11 @@ def _l1(part: Part, scene: Scene) -> Iterator[Finding]:
             if known and "·" not in known:
                 yield Finding(13, 0.9, f"{start}, and {known} = {c / ratio:g}: the L1 term {text}")
                 return
+        for n in {n for n in scene.setting.sizes.values() if n > 1} if bound <= 1e-4 * abs(c) else ():
+            known = _is_penalty(c / (1 / n - 1), bound, scene.setting)
+            if known and not set(known) & set("·/"):
+                yield Finding(13, 0.88, f"{start}, with {known}: the L1 term is divided by {n}, unlike in f")
+                return
     if fit.digits >= ENOUGH and len(np.unique(signs)) > 1:
         yield Finding(13, 0.65, f"{start}: as if an L1 term were {'missing' if c < 0 else 'extra'}")
 
