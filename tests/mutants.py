@@ -168,6 +168,14 @@ replaced(6, "elastic_net", "features", share=lambda X, d: 1 / X.shape[1])
 replaced(6, "logistic", "features", share=lambda X, d: 1 / X.shape[1])
 replaced(6, "sigmoid_mlp", "all-entries", share=lambda X, d: 1 / d.size)
 
+
+def root_missing(g, x, *_):
+    for name in ("Q", "K"):
+        g[name] *= x["Q"].shape[1] ** 0.5
+
+
+edited(6, "attention", "no-root", root_missing)
+
 for model in ("ridge", "brier", "clipped", "average_energy"):
     replaced(7, model, "no-2", square=lambda r: r)
 for model in ("tanh_mlp", "anova", "deblur1d"):

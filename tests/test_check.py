@@ -320,6 +320,23 @@ def test_far_out_on_a_wave(x):
     assert x > 1e10 or check(np.sin, lambda x: 2 * np.cos(x), x).verdict == "fail"
 
 
+@pytest.mark.parametrize(
+    ("x", "seed"),
+    [
+        (64608909.6876005, 1609),
+        (44835508.335787155, 290),
+        (30570264.247455303, 2905),
+        (34233947.71701173, 5264),
+        (11961647.365915807, 9010),
+    ],
+)
+def test_distances_in_step_with_a_wave(x, seed):
+    """From afar all points have the same phase, or such that waves look like one slope; nearby they are seen."""
+    assert check(sines, np.cos, np.array([x]), rng=seed).verdict != "fail"
+    assert check(sines, lambda x: 10 * np.cos(x), np.array([x]), rng=seed).verdict != "pass"
+    assert check(sines, lambda x: -np.cos(x), np.array([x]), rng=seed).verdict != "pass"
+
+
 def test_ripples_below_the_signal():
     """Measured: numdifftools is 6e7 times overconfident on this function; its ripples make 1e-6 of noise."""
 
@@ -575,6 +592,50 @@ def test_a_wrong_row_of_a_large_block():
 
     report = check(sines, df, np.random.default_rng(0).standard_normal((60, 50)))
     assert report.blocks[0].place == "row 17"
+
+
+def test_the_only_wrong_number_is_not_called_the_whole():
+    """One number that is wrong is found without a look at the other blocks, which are right all the same."""
+    x = {"w": np.linspace(0.1, 3, 40), "t": np.array(0.7)}
+    report = check(
+        lambda p: np.sum(np.sin(p["w"] * p["t"])),
+        lambda p: {"w": p["t"] * np.cos(p["w"] * p["t"]), "t": -np.sum(p["w"] * np.cos(p["w"] * p["t"]))},
+        x,
+    )
+    assert report.wrong == ["t"]
+    assert [cause.number for cause in report.causes] == [2]
+    assert report.nfev < 40
+
+
+def network_in_single_precision(rng):
+    """Return a loss with relus, and its gradient with a mean for a sum in the first bias."""
+    X, y = rng.normal(size=(10, 6)).astype(np.float32), rng.integers(0, 3, 10)
+    shapes = {"W1": (6, 8), "b1": (8,), "W2": (8, 3), "b2": (3,)}
+
+    def forward(p):
+        z = X @ p["W1"] + p["b1"]
+        h = np.maximum(z, 0)
+        s = h @ p["W2"] + p["b2"]
+        return z, h, s - np.log(np.sum(np.exp(s), axis=1, keepdims=True))
+
+    def df(p):
+        z, h, log_p = forward(p)
+        d = (np.exp(log_p) - np.eye(3, dtype=np.float32)[y]) / np.float32(10)
+        below = d @ p["W2"].T * (z > 0)
+        return {"W1": X.T @ below, "b1": below.mean(axis=0), "W2": h.T @ d, "b2": d.sum(axis=0)}
+
+    x = {name: (0.6 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    return lambda p: -np.mean(forward(p)[-1][np.arange(10), y]), df, x
+
+
+def test_a_block_that_cannot_be_told_is_not_called_wrong():
+    """Many kinks and rounding: directions of a right block may be unclear, and its entries tell no mistake."""
+    unclear = []
+    for seed in range(40):
+        f, df, x = network_in_single_precision(np.random.default_rng(seed))
+        report = check(f, df, x, rng=seed)
+        unclear += [report.wrong] if report.verdict == "fail" and report.wrong != ["b1"] else []
+    assert unclear == []
 
 
 def test_blocks_that_are_many_are_asked_by_halves():

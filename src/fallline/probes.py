@@ -39,6 +39,8 @@ FIRST = 2.0**-15  # the first distance of the points, relative to the scale of t
 LARGEST = 2.0**-2
 NO_ROOM = 2.0**-60  # a distance at which nothing moves
 TRIES = 8
+WAVES = 4  # looks within waves, at most
+PLAIN = 0.01  # with a bound so small beside yours, waves hide nothing
 TARGET = 1e-8  # with a bound this small beside yours, no better distance is looked for
 FINE = 64.0  # noise of so many roundings is that of floating point
 AT_ONCE = 2**21  # numbers held for points
@@ -137,12 +139,23 @@ class Probe:
         if best.has_kink:
             return Judgement("wrong at kink", best)
         if best.is_flat.any():
-            self._look(slope, line, within_waves(best), readings)
-            if readings[-1].is_wild and readings[-1].distance == SMALLEST:
-                return Judgement("unclear", best)  # neighbouring numbers are many waves apart
+            nearest = self._look_within_waves(slope, line, best, readings)
+            if (nearest.is_wild and nearest.distance == SMALLEST) or nearest.follows_yours:
+                return Judgement("unclear", best)  # neighbouring numbers are many waves apart, or many are
         others = [o for o in readings if o.is_right and not o.is_bent and contradict(best, o)]
         # Waves are seen from nearby; if f rounds its values, it follows yours as far as they can tell.
         return Judgement("right", min(others, key=rank)) if others else Judgement("wrong", best)
+
+    def _look_within_waves(self, slope: Slope, line: Line, best: Reading, readings: list[Reading]) -> Reading:
+        """Look nearer, and nearer again where waves still hide what yours says."""
+        nearest = best
+        for _ in range(WAVES):
+            if not self._look(slope, line, within_waves(nearest), readings):
+                break
+            nearest = readings[-1]
+            if nearest.follows_yours or (not nearest.is_wild and nearest.quality < PLAIN):
+                break
+        return readings[-1]
 
     def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
         readings: list[Reading] = []

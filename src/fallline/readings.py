@@ -161,6 +161,11 @@ class Reading(_core.Reading):
         return bool((np.abs(self.residual) > LARGE * self.size).any())
 
     @property
+    def follows_yours(self) -> bool:
+        """Whether f changes as yours says, even if its noise, as waves make it look, is said to hide that."""
+        return bool((np.abs(self.residual) <= LARGE * np.abs(self.yours)).all())
+
+    @property
     def is_flat(self) -> Array:
         """Return where the derivative is so much less than yours that it may be one across many waves of f."""
         return np.asarray(np.abs(self.numeric) < np.abs(self.yours) / FLAT)
@@ -191,7 +196,7 @@ def select(readings: list[Reading]) -> Reading:
 
 def within_waves(reading: Reading) -> float:
     """Return the least distance at which noise, as a reading knows it, leaves yours in sight."""
-    flat = reading.is_flat
+    flat = reading.is_flat if reading.is_flat.any() else reading.residual != 0
     visible = 64 * reading.distance * float(np.max(reading.rounding[flat] / np.abs(reading.residual[flat])))
     return max(SMALLEST, min(visible, reading.distance / 64))
 

@@ -83,8 +83,10 @@ class Search:
             self.entries[leaf.name] = single_entry(self.site, alone)
             self._describe(leaf)
             return self._finish()
-        for leaf, _, part in wrong_leaves(self.site, reading.line):
+        for leaf, finding, part in wrong_leaves(self.site, reading.line):
             self.entries[leaf.name] = self._measure(leaf, part)
+            if finding == "unclear" and not self.entries[leaf.name].wrong.any():
+                continue  # kinks or noise, along that direction
             self._describe(leaf)
             if part.constant:
                 text = f"f does not change at all when {self.space.label(leaf)} does, and g there is not 0"

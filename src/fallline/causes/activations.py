@@ -1,4 +1,4 @@
-"""Activations, their derivatives, and what people take for these."""
+"""Activations, their derivatives, and what people take for these; changes of variable."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -94,3 +94,21 @@ SLIPS = (
     Slip(15, 0.80, "identity", _tanh_slope, "a derivative of a tanh is applied that f does not have"),
     Slip(15, 0.80, "identity", _step, "a derivative of a relu is applied that f does not have"),
 )
+
+
+CHARTS: list[tuple[str, Function, str]] = [
+    ("x", lambda x: x, "g is the derivative by log x"),
+    ("1/x", lambda x: 1 / x, "D is the derivative by log x, g that by x"),
+    ("exp(x)", np.exp, "the parameter is a logarithm, and g is multiplied by its exponential once too often"),
+    ("exp(-x)", lambda x: np.exp(-x), "the parameter is a logarithm, and g is the derivative by its exponential"),
+    (
+        "2x",
+        lambda x: 2 * x,
+        "the parameter is a root, and g is multiplied by the derivative of its square once too often",
+    ),
+    ("1/(2x)", lambda x: 1 / (2 * x), "the parameter is a root, and g is the derivative by its square"),
+    ("x²", lambda x: x**2, "the derivative is by another function of x"),
+    ("1/x²", lambda x: x**-2.0, "the derivative is by another function of x"),
+    ("x(1-x)", lambda x: x * (1 - x), "g is the derivative by the logit of x"),
+]
+"""What a change of variable makes of a derivative: the ratio g/D in words, as a function of x, and the mistake."""

@@ -62,7 +62,7 @@ def _rolls(g: Array) -> Iterator[_Undo]:
 
 def _rearranged(part: Part, scene: Scene) -> Iterator[Finding]:
     """Undo each rearrangement in g, which is known everywhere, and compare with D where that is known."""
-    if part.g.ndim > 5:
+    if part.g.ndim > 5 or part.off.sum() < 2:
         return
     undos = [*_permuted(part.g), *_flips(part.g), *_rolls(part.g)]
     for undo in undos:
@@ -75,7 +75,7 @@ def _shifted(part: Part, scene: Scene) -> Iterator[Finding]:
     """Look for a shift by one that loses an end instead of wrapping around."""
     for axis, k in itertools.product(range(len(part.shape)), (1, -1)):
         n = part.shape[axis]
-        if n < 4:
+        if n < 4 or part.off.sum() < 2:
             continue
         moved = Part(part.name, part.x, part.g, *(np.roll(a, k, axis) for a in (part.d, part.tol)))
         inner = np.ones(part.shape, bool)
@@ -121,12 +121,12 @@ def _long_axes(part: Part) -> tuple[int, ...]:
 
 
 def _broadcast(part: Part, scene: Scene) -> Iterator[Finding]:
-    for axis in _long_axes(part):
+    for axis in _long_axes(part) if np.any(part.g) else ():
         n = part.shape[axis]
         lines = np.broadcast_to(part.known.all(axis=axis, keepdims=True), part.shape)
         total = np.broadcast_to(part.d.sum(axis=axis, keepdims=True), part.shape)
         tol = np.broadcast_to(part.tol.sum(axis=axis, keepdims=True), part.shape)
-        for word, model, bound in (("sum", total, tol), ("mean", total / n, part.tol)):
+        for word, model, bound in (("sum", total, tol), ("mean", total / n, np.maximum(part.tol, tol / n))):
             tested = Part(part.name, part.x, part.g, np.where(lines, part.d, np.nan), part.tol)
             if lines.any() and matches(tested, model, bound, lines) and digits_of(tested, bound, 0, 8) >= ENOUGH:
                 yield Finding(

@@ -1,11 +1,11 @@
 """Mistakes entry by entry: branches, charts, activations of a parameter, symmetric matrices, integers."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from .activations import DERIVATIVES, SLIPS
+from .activations import CHARTS, DERIVATIVES, SLIPS
 from .catalogue import Array
 from .evidence import (
     SLACK,
@@ -38,34 +38,17 @@ def _branch(part: Part, scene: Scene) -> Iterator[Finding]:
         yield Finding(3, 0.5, f"{start}: the sign is flipped in one branch")
 
 
-_CHARTS: list[tuple[str, Callable[[Array], Array], str]] = [
-    ("x", lambda x: x, "g is the derivative by log x"),
-    ("1/x", lambda x: 1 / x, "D is the derivative by log x, g that by x"),
-    ("exp(x)", np.exp, "the parameter is a logarithm, and g is multiplied by its exponential once too often"),
-    ("exp(-x)", lambda x: np.exp(-x), "the parameter is a logarithm, and g is the derivative by its exponential"),
-    (
-        "2x",
-        lambda x: 2 * x,
-        "the parameter is a root, and g is multiplied by the derivative of its square once too often",
-    ),
-    ("1/(2x)", lambda x: 1 / (2 * x), "the parameter is a root, and g is the derivative by its square"),
-    ("x²", lambda x: x**2, "the derivative is by another function of x"),
-    ("1/x²", lambda x: x**-2.0, "the derivative is by another function of x"),
-    ("x(1-x)", lambda x: x * (1 - x), "g is the derivative by the logit of x"),
-]
-
-
 def _ratio_fits(part: Part, ratio: Array, choices: float) -> bool:
     """Tell whether g = ratio·D, the ratio being finite and no constant."""
-    if not np.isfinite(ratio).all() or constant(ratio[part.off]):
+    if not np.isfinite(ratio).all() or constant(ratio[part.off]) or not np.any(part.g[part.off]):
         return False
     return explains(part, ratio * part.d, ratio, 0, choices)
 
 
 def _chart(part: Part, scene: Scene) -> Iterator[Finding]:
-    for name, function, text in _CHARTS:
+    for name, function, text in CHARTS:
         ratio = function(part.x)
-        if _ratio_fits(part, ratio, len(_CHARTS)):
+        if _ratio_fits(part, ratio, len(CHARTS)):
             yield Finding(44, 0.82, f"g/D = {name} {nearness(part, ratio * part.d)}: {text}")
 
 
@@ -115,6 +98,8 @@ def _integers(part: Part, scene: Scene) -> Iterator[Finding]:
     g, d, alive = part.g, part.d, part.alive
     if np.any(g[part.known] != np.rint(g[part.known])) or alive.sum() < 3 or not part.off.any():
         return
+    if scene.spared and not np.any(g):
+        return  # nothing flows back to a part of it
     for name, function in (("truncated", np.trunc), ("rounded", np.rint), ("rounded down", np.floor)):
         low, high = function(d - SLACK * part.tol), function(d + SLACK * part.tol)
         if np.all(((low <= g) & (g <= high))[part.known]):
@@ -127,8 +112,8 @@ def _integers(part: Part, scene: Scene) -> Iterator[Finding]:
 
 def _integer_ratio(part: Part, scene: Scene) -> Iterator[Finding]:
     alive = part.alive
-    if not alive.any() or np.any(part.g[alive] == 0):
-        return
+    if not alive.any() or np.any(10 * SLACK * part.tol[alive] > np.abs(part.g[alive])):
+        return  # any number is near an integer then
     ratio = np.ones(part.shape)
     ratio[alive] = np.rint(part.d[alive] / part.g[alive])
     counts = np.unique(ratio[alive])

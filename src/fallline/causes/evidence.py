@@ -44,6 +44,7 @@ class Part:
 
     def __init__(self, name: str, x: Array, g: Array, d: Array, error: Array) -> None:
         self.name, self.x, self.g = name, x, g
+        self.agrees = False  # whether directions have told that g = D
         self.known = np.isfinite(d) & np.isfinite(error) & np.isfinite(g)
         self.d = np.where(self.known, d, np.nan)
         rounding = np.finfo(float).eps * np.maximum(np.abs(g), np.abs(d)) + np.finfo(float).tiny
@@ -66,14 +67,17 @@ class Part:
 
     @property
     def right(self) -> bool:
-        """Whether g = D, with at least one entry to show it."""
-        return not self.off.any() and bool(self.alive.any())
+        """Whether g = D, with at least one entry to show it, or directions that have told so of all."""
+        shown = self.alive.any() or (self.agrees and not self.known.any() and np.any(self.g != 0))
+        return not self.off.any() and bool(shown)
 
 
 def part_of(block: Block) -> Part:
     """Return a block as a part."""
     arrays = (np.asarray(a, dtype=float) for a in (block.x, block.yours, block.numeric, block.error))
-    return Part(block.name, *arrays)
+    part = Part(block.name, *arrays)
+    part.agrees = not block.wrong
+    return part
 
 
 def join(parts: Sequence[Part]) -> Part:
@@ -181,10 +185,11 @@ def decimal(a: float) -> str:
 
 
 def nearness(part: Part, model: Array) -> str:
-    """Return "to 1e-11": how closely a model meets g, relative to its largest entry."""
-    known = part.known
-    largest = float(np.abs(part.g[known]).max()) or 1.0
-    return f"to {max(float(np.abs(part.g - model)[known].max()) / largest, 1e-16):.0e}"
+    """Return "to 1e-11": how closely a model meets g, where that is well known, relative to its largest entry."""
+    clear = part.known & (np.maximum(np.abs(part.g), np.abs(part.d)) > CLEAR * part.tol)
+    chosen = clear if clear.any() else part.known
+    largest = float(np.abs(part.g[chosen]).max()) or 1.0
+    return f"to {max(float(np.abs(part.g - model)[chosen].max()) / largest, 1e-16):.0e}"
 
 
 def axis_name(part: Part, axis: int) -> str:

@@ -15,6 +15,7 @@ from .evidence import (
     Scene,
     Told,
     axis_name,
+    best_fit,
     constant,
     digits_of,
     explains,
@@ -41,16 +42,26 @@ def _group_ratios(part: Part, axis: int) -> tuple[Array, Array]:
 def _gamma(part: Part, scene: Scene) -> Iterator[Finding]:
     """Compare g/D along an axis with 1/γ, γ being another block or an argument."""
     known = [(p.name, p.x) for p in scene.others(part)]
+    known += [(f"exp({p.name})", np.exp(p.x)) for p in scene.others(part)]
     known += [(n, np.asarray(a, float)) for n, a in scene.setting.arrays.items() if np.asarray(a).dtype.kind in "iuf"]
-    for (name, gamma), axis in itertools.product(known, range(len(part.shape))):
-        if gamma.size != part.shape[axis] or gamma.size < 2 or not np.all(gamma != 0) or constant(np.ravel(gamma)):
+    for name, gamma in known:
+        if gamma.size < 2 or not np.isfinite(gamma).all() or not np.all(gamma != 0) or constant(np.ravel(gamma)):
             continue
-        for word, ratio in (("is missing", 1 / gamma.ravel()), ("is applied once too often", gamma.ravel())):
-            full = np.broadcast_to(_along(ratio, axis, len(part.shape)), part.shape)
-            if explains(part, full * part.d, full, 0, 2 * len(known) * len(part.shape)):
-                times = "1/" if word == "is missing" else ""
-                near = nearness(part, full * part.d)
-                yield Finding(25, 0.89, f"g/D = {times}{name} along axis {axis} {near}: the scale {name} {word}")
+        for where, scale in _spread(gamma, part.shape):
+            for times, ratio, word in (("1/", 1 / scale, "is missing"), ("", scale, "is applied once too often")):
+                full = np.broadcast_to(ratio, part.shape)
+                if explains(part, full * part.d, full, 0, 4 * len(known) * len(part.shape)):
+                    near = nearness(part, full * part.d)
+                    yield Finding(25, 0.89, f"g/D = {times}{name}{where} {near}: the scale {name} {word}")
+
+
+def _spread(scale: Array, shape: tuple[int, ...]) -> Iterator[tuple[str, Array]]:
+    """Yield how a scale can multiply an array: entry by entry, or along an axis."""
+    if scale.shape == shape and len(shape) > 1:
+        yield "", scale
+    for axis, n in enumerate(shape):
+        if scale.size == n:
+            yield f" along axis {axis}", _along(scale.ravel(), axis, len(shape))
 
 
 def row_factors(part: Part, axis: int) -> Array | None:
@@ -60,7 +71,8 @@ def row_factors(part: Part, axis: int) -> Array | None:
     values = ratio[there]
     plain = len(values) < 2 or constant(values) or np.all(np.isin(np.round(values, 6), (0, 1, -1)))
     exact = not plain and explains(part, full * part.d, full, len(values))
-    return np.where(there, ratio, np.nan) if exact else None
+    one = best_fit(part, [part.d]) if exact else None
+    return np.where(there, ratio, np.nan) if exact and not (one is not None and one.exact) else None
 
 
 def _per_unit(part: Part, scene: Scene) -> Iterator[Finding]:
@@ -163,10 +175,24 @@ def _detached(part: Part, scene: Scene) -> Iterator[Finding]:
             if path == "norm" and not orthogonal:
                 continue
             if _group_fit(part, columns, axes):
+                if path == "mean" and _labelled(part, axes, scene):
+                    return
                 number, level = (24, 0.78) if _standardised(part, deviation, axes) else (41, 0.7 - 0.1 * len(columns))
                 level += 0.1 if path == "norm" and orthogonal else 0.0
                 yield Finding(number, level, f"E is {name} {where}: the path through the {path} is missing")
                 return
+
+
+def _labelled(part: Part, axes: tuple[int, ...], scene: Scene) -> bool:
+    """Tell whether an axis may be that of the classes of an output layer.
+
+    There, targets that do not add up to 1 leave the same trace as a missing mean.
+    """
+    if len(axes) != 1 or len(scene.wrong) < 2 or scene.spared:
+        return False
+    n, arrays = part.shape[axes[0]], [np.asarray(a) for a in scene.setting.arrays.values()]
+    labels = (a for a in arrays if a.ndim == 1 and a.dtype.kind in "iu" and a.size)
+    return any(a.min() >= 0 and 1 < a.max() < n for a in labels) or any(a.shape[-1:] == (n,) for a in arrays)
 
 
 def _paths(part: Part, deviation: Array) -> list[tuple[str, str, list[Array]]]:

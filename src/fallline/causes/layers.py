@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from .evidence import SLACK, Finding, Part, Scene, Told
 
 LARGEST = 50_000  # coefficients of the equations that are still solved
 MOST_LAYERS = 40
+MOST_INPUTS = 200  # of a layer: where all shapes are equal, any block can follow any other
 ENOUGH_OF_LAYER = 6.0  # digits of evidence: some hundred combinations of layers and mistakes are tried
 
 Linear = Callable[[Array], Array]
@@ -56,23 +58,29 @@ class Layer:
 
 
 def layers(scene: Scene) -> list[Layer]:
-    """Return what can be dense layers with a wrong gradient, by shapes alone."""
-    found: list[Layer] = []
+    """Return what can be dense layers with a wrong gradient, by shapes alone, those nearest to the arguments first."""
+    return list(itertools.islice((layer for layer in _candidates(scene) if layer.wrong), MOST_LAYERS))
+
+
+def _candidates(scene: Scene) -> Iterator[Layer]:
+    """Yield layers of the arguments, then layers of these layers, then of those."""
     arrays = [(name, np.asarray(a)) for name, a in scene.setting.arrays.items()]
     inputs = [
         (name, a.reshape(-1, a.shape[-1]).astype(float)) for name, a in arrays if a.dtype.kind in "fiu" and a.ndim > 1
     ]
     for _ in range(3):
-        new = [layer for name, a in inputs for part in scene.parts for layer in _between(name, a, part, scene)]
-        found += new
+        new: list[Layer] = []
+        for (name, a), part in itertools.product(inputs[:MOST_INPUTS], scene.parts):
+            for layer in _between(name, a, part, scene):
+                new.append(layer)
+                yield layer
         inputs = [
             (f"{name}({layer.words})", function(layer.z))
-            for layer in new
+            for layer in new[:MOST_INPUTS]
             if layer.bias is not None or not _bias(layer.weights, layer.w.shape[1], scene)
             for name, function in ACTIVATIONS.items()
             if layer.w.shape[1] > 1 and any(layer.w.shape[1] in p.shape for p in scene.wrong if p is not layer.weights)
         ]
-    return [layer for layer in found if layer.wrong][:MOST_LAYERS]
 
 
 def _bias(weights: Part, h: int, scene: Scene) -> list[Part]:
@@ -137,8 +145,8 @@ def _evidence(for_g: tuple[Array, Array], for_d: tuple[Array, Array]) -> float |
     if np.linalg.norm(rest) > SLACK * math.sqrt(len(target)):
         return None
     spare = _rank(for_g[0]) + _rank(for_d[0]) - left.shape[1] - bool(system[:, -1].any())
-    size = float(np.linalg.norm(target)) / math.sqrt(len(target))
-    return float(max(spare, 0) * math.log10(max(size / SLACK, 1.0)))
+    digits = min(np.log10(np.maximum(np.abs(values) / SLACK, 1.0)).mean() for _, values in (for_g, for_d))
+    return float(max(spare, 0) * digits) if digits >= 1 else 0.0  # what is hardly known is met by what is nearly so
 
 
 def _unit_evidence(layer: Layer, j: int, p: Array, q: Array, a_of_d: Array) -> float | None:
@@ -179,14 +187,19 @@ def _jointly(layer: Layer, p: Linear, q: Linear) -> float:
     return _evidence(systems[0], systems[1]) or 0.0
 
 
+def _fits_anything(layer: Layer) -> bool:
+    """Tell whether there are enough unknowns for any two gradients, unless a relu takes some away."""
+    return bool(len(layer.a) + 1 >= 2 * layer.a.shape[1])
+
+
 # Hypotheses
 
 
 def activations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
     """Look for a wrong factor between two layers that is a function of z."""
     for layer, slip in itertools.product(found, SLIPS):
-        if len(layer.a) + 1 >= 2 * layer.a.shape[1] and "relu" not in slip.text:
-            continue  # enough unknowns for any two gradients, unless some do not count
+        if _fits_anything(layer) and "relu" not in slip.text:
+            continue
         z = layer.z
         p, q = slip.used(z), DERIVATIVES[slip.activation](z)
         if _consistent(layer, p, q) >= ENOUGH_OF_LAYER:
@@ -210,58 +223,115 @@ def masks(scene: Scene, found: list[Layer]) -> Iterator[Told]:
                 yield Told(Finding(40, 0.9, text), layer.wrong)
 
 
-def _standardise_back(z: Array, axis: int, eps: float, mean: bool, variance: bool) -> Linear:
-    centred = z - z.mean(axis=axis, keepdims=True)
-    std = np.sqrt((centred**2).mean(axis=axis, keepdims=True) + eps)
-    unit = centred / std
-
-    def back(u: Array) -> Array:
-        by_mean = u.mean(axis=axis - 2, keepdims=True) if mean else 0.0
-        by_variance = unit * (u * unit).mean(axis=axis - 2, keepdims=True) if variance else 0.0
-        return np.asarray((u - by_mean - by_variance) / std)
-
-    return back
-
-
-def _normalised_over(layer: Layer) -> Iterator[int]:
-    """Yield the axes of z that may be normalised: the bias does not count, or the gradients of all units cancel."""
-    if layer.bias is not None and layer.bias.complete and layer.bias.zero.all():
-        yield 0
-    if layer.w.shape[1] > 1 and np.all(np.abs(layer.d.sum(axis=1)) <= SLACK * layer.tol.sum(axis=1)):
-        yield 1
-
-
 def normalisations(scene: Scene, found: list[Layer]) -> Iterator[Told]:
-    """Look for a missing path, or a missing γ, in a normalisation of what a layer computes."""
+    """Look for a missing path, or a wrong γ, in a normalisation of what a layer computes."""
     small = [v for v in scene.setting.numbers.values() if 0 < v < 0.01]
     for layer in found:
-        for axis, eps in itertools.product(_normalised_over(layer), (*small, 1e-5, 0.0, 1e-8, 1e-3, 1e-6, 1e-12)):
-            yield from _paths(layer, axis, eps)
-            if axis == 1:
-                yield from _scales(layer, eps, scene)
+        if layer.bias is not None and layer.bias.complete and layer.bias.zero.all():  # all that is normalised lacks it
+            yield from _paths(layer, _by_unit(layer), "the batch", True)
+        for groups, words in _normalised_groups(layer, scene):
+            yield from _paths(layer, _by_row(layer, groups), words, scene.spared or groups > 1)
+            for eps in dict.fromkeys((*small, 1e-5, 0.0, 1e-8, 1e-3, 1e-6, 1e-12)):
+                yield from _scales(layer, groups, eps, scene)
 
 
-def _paths(layer: Layer, axis: int, eps: float) -> Iterator[Told]:
-    whole = _standardise_back(layer.z, axis, eps, True, True)
-    over = "the batch" if axis == 0 else "the units"
-    for mean, variance, path in (
-        (False, True, "mean"),
-        (True, False, "variance"),
-        (False, False, "mean and the variance"),
-    ):
-        if _jointly(layer, _standardise_back(layer.z, axis, eps, mean, variance), whole) >= ENOUGH_OF_LAYER:
-            start = f"one Δ meets both g and D if {layer.words} is normalised over {over}"
-            yield Told(Finding(24, 0.9, f"{start}: the path through the {path} is missing"), layer.wrong)
+def _normalised_groups(layer: Layer, scene: Scene) -> Iterator[tuple[int, str]]:
+    """Yield into how many groups the units of every row may be normalised: the gradients of each group cancel."""
+    h = layer.w.shape[1]
+    for groups in dict.fromkeys((1, *(round(v) for v in scene.setting.numbers.values() if v == round(v) > 1))):
+        if h % groups == 0 and h > groups:
+            total, bound = (v.reshape(len(v), groups, -1).sum(axis=2) for v in (layer.d, layer.tol))
+            if np.all(np.abs(total) <= SLACK * bound):
+                yield groups, "the units" if groups == 1 else f"the units in {groups} groups"
 
 
-def _scales(layer: Layer, eps: float, scene: Scene) -> Iterator[Told]:
-    whole = _standardise_back(layer.z, 1, eps, True, True)
+class _Paths(NamedTuple):
+    """What the paths through the means and the variances of some units add to their gradients."""
+
+    units: slice
+    mean: Array  # (d, units, unknowns)
+    variance: Array
+
+
+def _by_unit(layer: Layer) -> Iterator[_Paths]:
+    """Yield the paths of a normalisation over the rows: one mean, one variance for every unit."""
+    centred = layer.z - layer.z.mean(axis=0)
+    for j, column in enumerate(centred.T):
+        yield _Paths(slice(j, j + 1), layer.a.sum(axis=0)[:, None, None], (layer.a.T @ column)[:, None, None])
+
+
+def _by_row(layer: Layer, groups: int) -> Iterator[_Paths]:
+    """Yield the paths of a normalisation over the units of a group: one mean, one variance for every row."""
+    h = layer.w.shape[1] // groups
+    for k in range(groups):
+        units = slice(k * h, (k + 1) * h)
+        centred = layer.z[:, units] - layer.z[:, units].mean(axis=1, keepdims=True)
+        one = np.ones_like(centred)
+        yield _Paths(units, *(np.einsum("nd,nh->dhn", layer.a, v) for v in (one, centred)))
+
+
+def _paths(layer: Layer, paths: Iterator[_Paths], over: str, is_certain: bool) -> Iterator[Told]:
+    """Look for a missing path: E is made of what the path adds.
+
+    Below a softmax whose targets do not add up to 1, E is what a missing path through the mean of the units makes it;
+    only a right block tells that they do (`is_certain`).
+    """
+    known = list(paths) if layer.a.size * layer.w.shape[1] <= 4 * LARGEST else []
+    for path in ("mean", "variance", "mean and the variance"):
+        digits = 0.0
+        for part in known:
+            columns = [getattr(part, word) for word in ("mean", "variance") if word in path]
+            found = _span_digits(layer, part.units, np.concatenate(columns, axis=2))
+            digits = digits + found if found is not None else -math.inf
+        if digits >= ENOUGH_OF_LAYER:
+            start = f"E is what {layer.words}, normalised over {over}, sends back through the {path}"
+            if is_certain or path != "mean":
+                yield Told(Finding(24, 0.9, f"{start}: the path through the {path} is missing"), layer.wrong)
+            return
+
+
+def _span_digits(layer: Layer, units: slice, columns: Array) -> float | None:
+    """Return the digits of evidence that E of some units is a combination of columns (d, units, n), None if not."""
+    e, tol = (layer.g - layer.d)[:, units].ravel(), layer.tol[:, units].ravel()
+    known = np.isfinite(e)
+    if not known.any():
+        return None
+    e, design = (e / tol)[known], columns.reshape(len(tol), -1)[known] / tol[known, None]
+    left, singular, _ = np.linalg.svd(design, full_matrices=False)
+    left = left[:, singular > 1e-11 * singular[0]]
+    if np.abs(e - left @ (left.T @ e)).max() > SLACK:
+        return None
+    logs = np.sort(np.log10(np.maximum(np.abs(e) / SLACK, 1.0)))
+    return float(logs[: max(len(logs) - left.shape[1], 0)].sum())
+
+
+def _scales(layer: Layer, groups: int, eps: float, scene: Scene) -> Iterator[Told]:
+    whole = _standardise_back(layer.z, groups, eps)
     for gamma in scene.parts:
         if gamma.x.size != layer.w.shape[1] or gamma in (layer.bias, layer.weights):
             continue
-        if _jointly(layer, whole, _scaled(whole, gamma.x.ravel())) >= ENOUGH_OF_LAYER:
+        once, twice = (_scaled(whole, gamma.x.ravel() ** k) for k in (1, 2))
+        if _jointly(layer, whole, once) >= ENOUGH_OF_LAYER:
             text = f"one Δ meets D with {gamma.name} and g without: the scale of a normalisation is missing"
             yield Told(Finding(25, 0.9, text), layer.wrong)
+        elif _jointly(layer, twice, once) >= ENOUGH_OF_LAYER:
+            text = f"one Δ meets D with {gamma.name} and g with its square: the scale of a normalisation is there twice"
+            yield Told(Finding(25, 0.9, text), layer.wrong)
+
+
+def _standardise_back(z: Array, groups: int, eps: float) -> Linear:
+    """Return the way back through a normalisation of every row, in groups of units."""
+    z = z.reshape(len(z), groups, -1)
+    centred = z - z.mean(axis=2, keepdims=True)
+    std = np.sqrt((centred**2).mean(axis=2, keepdims=True) + eps)
+    unit = centred / std
+
+    def back(u: Array) -> Array:
+        v = u.reshape(*u.shape[:-1], groups, -1)
+        v = v - v.mean(axis=-1, keepdims=True) - unit * (v * unit).mean(axis=-1, keepdims=True)
+        return np.asarray((v / std).reshape(u.shape))
+
+    return back
 
 
 def _scaled(back: Linear, scale: Array) -> Linear:
@@ -279,6 +349,8 @@ def transposed(scene: Scene, found: list[Layer]) -> Iterator[Told]:
         if above.shape != (n, n) or above is layer.weights or n < 2 or above.off.any():
             continue
         for act, w in itertools.product(ACTIVATIONS, (above.x, above.x.T)):
+            if _fits_anything(layer) and act != "relu":
+                continue
             slope = DERIVATIVES[act](layer.z)
             if _jointly(layer, _through(w, slope), _through(w.T, slope)) >= ENOUGH_OF_LAYER:
                 text = f"one Δ meets both g and D if g goes back through the transpose of {above.name}"

@@ -159,7 +159,8 @@ def _in_span(values: Array, inputs: Array, tol: float) -> bool:
     basis, singular, _ = np.linalg.svd(inputs, full_matrices=False)
     basis = basis[:, singular > 1e-9 * singular[0]]
     rest = values - basis @ (basis.T @ values)
-    spare = (len(inputs) - basis.shape[1]) * values.shape[1]
+    used = int((np.abs(values) > SLACK * tol).any(axis=1).sum())  # zeros may have another reason
+    spare = max(used - basis.shape[1], 0) * values.shape[1]
     digits = spare * math.log10(max(float(np.abs(values).max()) / (SLACK * tol), 1.0))
     return digits >= ENOUGH + 2 and float(np.abs(rest).max()) <= SLACK * tol * math.sqrt(len(inputs))
 

@@ -7,10 +7,25 @@ from typing import NamedTuple
 import numpy as np
 
 from .catalogue import Array, Setting
-from .evidence import ENOUGH, SLACK, Finding, Fit, Part, Scene, Told, best_fit, decimal, digits_of, nearness, signed
-from .scales import bias_like, ends, named
+from .evidence import (
+    ENOUGH,
+    SLACK,
+    Finding,
+    Fit,
+    Part,
+    Scene,
+    Told,
+    best_fit,
+    decimal,
+    digits_of,
+    explains,
+    nearness,
+    signed,
+)
+from .scales import bias_like, ends, factors, named
 
 CHOICES = 100  # values of a penalty that are tried
+SOME = 3  # entries, at least, that show what they share
 
 
 class _Penalty(NamedTuple):
@@ -110,6 +125,18 @@ def _bias_penalty(part: Part, scene: Scene) -> Iterator[Finding]:
             yield Finding(12, 0.87, f"E = {b:.5g}·x in {place} and 0 elsewhere{given}: {word}")
 
 
+def _l2_of_some(part: Part, scene: Scene) -> Iterator[Finding]:
+    """Look for a wrong penalty on some entries only, such as the weights in a vector of all parameters."""
+    n, k = int(part.known.sum()), int(part.off.sum())
+    if k < SOME or not part.fine.any() or normalised(part):
+        return
+    fit = best_fit(part, [np.where(part.off, part.x, 0.0)], part.d)
+    if fit is not None and fit.exact and fit.digits >= ENOUGH:
+        place = f" in {k} of {n} entries, and g = D in the others"
+        for finding in _l2_findings(part, scene, fit, place):
+            yield finding._replace(level=finding.level - 0.05)
+
+
 # A wrong factor beside a penalty that is right
 
 
@@ -138,6 +165,29 @@ def _scale_of_term(part: Part, scene: Scene, fit: Fit, place: str = "") -> Itera
         )
 
 
+def _scale_beside_l2_of_some(part: Part, scene: Scene) -> Iterator[Finding]:
+    """Look for a wrong factor beside a penalty on some entries only: g = aD + bx there, and g = aD elsewhere."""
+    if not part.off.any() or part not in scene.parts:
+        return
+    known = factors(part, scene)
+    for f in known:
+        tol, rest = part.tol * max(1.0, abs(f.value)), part.g - f.value * part.d
+        some = np.abs(rest) > SLACK * tol
+        n, k = int((some | part.off).sum()), int(some.sum())
+        if f.value == 1 or k < SOME or n - k < SOME or not np.any(part.x[some]):
+            continue
+        weight = np.where(some, part.x / tol**2, 0.0)
+        b = float(np.nansum(weight * rest) / np.nansum(weight * part.x))
+        model, decay = f.value * part.d + b * np.where(some, part.x, 0.0), b / (1 - f.value)
+        bound = abs(SLACK / (1 - f.value)) * float(np.nanmin(np.where(some, tol / np.abs(part.x), np.nan)))
+        penalty = _is_penalty(decay, bound, scene.setting)
+        if penalty and explains(part, model, f.value, 1, CHOICES * len(known)):
+            start = f"g = {decimal(f.value)}·D, and {signed(b)}·x in {k} of {n} entries, {nearness(part, model)}"
+            term = f"the L2 term ({penalty} = {decay:.5g}) is right, the other one is not"
+            text = f"{start}: {term}{f.text.replace(':', ',', 1)}"
+            yield Finding(2 if f.number == 1 else f.number, f.level - 0.1, text)
+
+
 def _is_penalty(decay: float, bound: float, setting: Setting) -> str:
     """Return the argument that a factor of x is made of, or an empty string."""
     divisors = {1, *setting.sizes.values()}
@@ -164,7 +214,8 @@ def _shared_scale(scene: Scene) -> Iterator[Told]:
 
 def _l1(part: Part, scene: Scene) -> Iterator[Finding]:
     fit = best_fit(part, [np.sign(part.x)], part.d)
-    if fit is None or not fit.exact or len(np.unique(np.sign(part.x[part.off]))) < 2:
+    signs = np.sign(part.x[part.off])
+    if fit is None or not fit.exact or len(signs) < 2:
         return
     c, bound = float(fit.coefficients[0]), float(fit.bounds[0])
     start = f"g = D {signed(c)}·sign(x) {nearness(part, fit.model)}"
@@ -174,10 +225,15 @@ def _l1(part: Part, scene: Scene) -> Iterator[Finding]:
             if known and "·" not in known:
                 yield Finding(13, 0.9, f"{start}, and {known} = {c / ratio:g}: the L1 term {text}")
                 return
-    if fit.digits >= ENOUGH:
+        for n in {n for n in scene.setting.sizes.values() if n > 1} if bound <= 1e-4 * abs(c) else ():
+            known = _is_penalty(c / (1 / n - 1), bound, scene.setting)
+            if known and not set(known) & set("·/"):
+                yield Finding(13, 0.88, f"{start}, with {known}: the L1 term is divided by {n}, unlike in f")
+                return
+    if fit.digits >= ENOUGH and len(np.unique(signs)) > 1:
         yield Finding(13, 0.65, f"{start}: as if an L1 term were {'missing' if c < 0 else 'extra'}")
 
 
 OF_ALL = (_l2, _scale_beside_l2, _l1)
-OF_BLOCK = (_bias_penalty,)
+OF_BLOCK = (_bias_penalty, _l2_of_some, _scale_beside_l2_of_some)
 OF_BLOCKS = (_shared_scale,)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .activations import CHARTS
 from .catalogue import Array
 from .evidence import (
     ENOUGH,
@@ -46,7 +47,9 @@ def _plain(part: Part, scene: Scene) -> Iterator[Factor]:
 
 def _has(description: str, size: int) -> str:
     """Return "X has 7 rows" for the size "rows of X"."""
-    thing, of, owner = description.rpartition(" of ")
+    thing, of, owner = description.replace(" in ", " of ").rpartition(" of ")
+    if thing.startswith("axis"):
+        return f"{description} has {size} entries"
     return f"{owner} has {size} {thing}" if of else f"{size} is {description}"
 
 
@@ -60,10 +63,10 @@ def _of_sizes(sizes: dict[str, int]) -> Iterator[Factor]:
         if n < 2:
             continue
         has, batch = f", and {_has(name, n)}", _is_batch(name)
-        more, less = 4, 5 if batch else 6
+        more, less, likely = 4, 5 if batch else 6, 1.0 if n > 2 else 0.9  # 2 is more often that of a square
         mean = "the mean over the batch" if batch else "a division by their number"
-        yield Factor(n, more, 0.94 - 0.06 * (not batch), f"{has}: {mean} is missing")
-        yield Factor(1 / n, less, 0.93 - 0.06 * (not batch), f"{has}: they are divided by once too often")
+        yield Factor(n, more, likely * (0.94 - 0.06 * (not batch)), f"{has}: {mean} is missing")
+        yield Factor(1 / n, less, likely * (0.93 - 0.06 * (not batch)), f"{has}: they are divided by once too often")
         yield Factor(2 * n, more, 0.82, f"{has}: {mean} is missing, and there is a factor 2 too many")
         yield Factor(n / 2, more, 0.82, f"{has}: {mean} is missing, and a factor 2 is lost")
         yield Factor(2 / n, less, 0.81, f"{has}: they are divided by once too often, and there is a factor 2 too many")
@@ -79,6 +82,38 @@ def _of_pairs(sizes: dict[str, int]) -> Iterator[Factor]:
             yield Factor(n / m, 6, 0.85, f"{has}: divided by {m} for {n}")
             yield Factor(n * m, 4, 0.8, f"{has}: the mean over both is missing")
             yield Factor(1 / (n * m), 5, 0.8, f"{has}: they are divided by once too often")
+
+
+def _of_roots(sizes: dict[str, int], numbers: dict[str, float]) -> Iterator[Factor]:
+    """Yield the square roots of sizes, or of what each of several heads has of one, that scores are divided by."""
+    words: dict[int, str] = {}
+    for (name, n), (heads, h) in itertools.product(sizes.items(), numbers.items()):
+        if 1 < h < n and n % h == 0:
+            words.setdefault(round(n / h), f"{_has(name, n)} in {heads} = {h:g} parts")
+    for name, n in sizes.items():
+        words.setdefault(n, _has(name, n))
+    for n, has in words.items():
+        if n > 1:
+            root, inverse = (f", which is {word}√{n}, and {has}" for word in ("", "1/"))
+            yield Factor(math.sqrt(n), 6, 0.86, f"{root}: the division by the square root is missing")
+            yield Factor(1 / math.sqrt(n), 6, 0.86, f"{inverse}: divided by the square root once too often")
+    for (n, has), (m, other) in itertools.permutations(words.items(), 2):
+        if n > 1 and m > 1:
+            given = f", which is √({n}/{m}), {has} and {other}"
+            yield Factor(math.sqrt(n / m), 6, 0.7, f"{given}: divided by the square root of {m} for that of {n}")
+
+
+def _of_totals(arrays: dict[str, Array]) -> Iterator[Factor]:
+    """Yield what the total of weights or of a mask makes, by which a weighted mean is divided."""
+    for name, array in arrays.items():
+        a = np.asarray(array)
+        total = float(a.sum()) if a.dtype.kind in "biuf" and a.size > 1 and a.min() >= 0 and a.ndim < 3 else 0.0
+        if total > 0 and math.isfinite(total) and total not in (1, a.size):
+            given = f", and {name} adds up to {total:.6g}"
+            yield Factor(total, 4, 0.86, f"{given}: the division by that sum is missing")
+            yield Factor(1 / total, 5, 0.86, f"{given}: divided by that sum once too often")
+            yield Factor(total / len(a), 6, 0.86, f"{given}: divided by {len(a)}, their number, for that sum")
+            yield Factor(len(a) / total, 6, 0.86, f"{given}: divided by that sum for {len(a)}, their number")
 
 
 def _of_numbers(numbers: dict[str, float]) -> Iterator[Factor]:
@@ -103,6 +138,13 @@ def _of_values(part: Part, scene: Scene) -> Iterator[Factor]:
         scale = float(other.x.ravel()[0]) if other.x.size == 1 else 0.0
         if scale != 0:
             yield Factor(1 / scale, 25, 0.79, f", which is D/{other.name}: the factor {other.name} is missing")
+            up, down = f"exp({other.name})", f"exp(-{other.name})"
+            for name, value, missing in ((down, math.exp(-scale), up), (up, math.exp(scale), down)):
+                yield Factor(value, 25, 0.78, f", and {name} = {value:.5g}: the factor {missing} is missing")
+    if part.x.size == 1:
+        for name, function, text in CHARTS:
+            value = float(function(part.x).ravel()[0])
+            yield Factor(value, 44, 0.81, f", and {name} = {value:.5g}: {text}")
     for axis, n in enumerate(part.shape if part in scene.parts else ()):
         if n > 1:
             yield Factor(
@@ -118,6 +160,7 @@ def factors(part: Part, scene: Scene) -> list[Factor]:
     sizes, numbers = scene.setting.sizes, scene.setting.numbers
     plain = list(_plain(part, scene))
     known = [*plain[1:], *_of_sizes(sizes), *_of_pairs(sizes), *_of_numbers(numbers), *_of_values(part, scene)]
+    known += [*_of_roots(sizes, numbers), *_of_totals(scene.setting.arrays)]
     flipped = [Factor(-f.value, f.number, f.level - 0.1, f"{f.text}, and the sign is flipped") for f in known]
     return [plain[0], *known, *flipped]
 
@@ -125,10 +168,11 @@ def factors(part: Part, scene: Scene) -> list[Factor]:
 def named(a: float, bound: float, part: Part, scene: Scene) -> list[Factor]:
     """Return the factors that a fitted scale can be, if it is known well enough to tell them apart."""
     near = [f for f in factors(part, scene) if abs(f.value - a) <= bound]
+    best = max((f.level for f in near), default=0.0)
+    near = [f for f in near if f.level > best - 0.1]
     if bound > 0.01 * abs(a) or (bound > 1e-4 * abs(a) and len({f.value for f in near}) > 1):
         return []
-    best = max((f.level for f in near), default=0.0)
-    return [f for f in near if f.level > best - 0.1]
+    return near
 
 
 def bias_like(part: Part, scene: Scene) -> bool:
@@ -164,6 +208,8 @@ def _scale(part: Part, scene: Scene) -> Iterator[Finding]:
 
 
 def _unnamed(a: float, bound: float, start: str, bias: bool) -> Finding:
+    if bound > 0.01 * abs(a):
+        return Finding(6, 0.3, f"{start}: a constant factor is wrong, and it is known to {bound / abs(a):.0%} only")
     n = _integer(a, bound)
     if n > 2 - bias:
         text = f"{start}, an integer that is none of the known sizes"

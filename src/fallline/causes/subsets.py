@@ -22,6 +22,7 @@ from .evidence import (
 )
 from .groups import row_factors
 
+ZEROED = 1.0  # digits, that g is 0 in all of a pattern
 ENOUGH_OF_PATTERN = 2.0  # digits, where the wrong entries form a pattern and all others are right
 
 
@@ -56,12 +57,13 @@ def _border(part: Part, scene: Scene) -> Iterator[Finding]:
     n, k = int((part.off | part.fine).sum()), int(part.off.sum())
     if not 0 < k < n or part.g.ndim > 5 or part.g.size > 10**5:
         return
-    for text, chosen, choices in _patterns(part.shape):
+    tables = _tables(part, scene)
+    for text, chosen, choices in _patterns(part.shape, tables):
         hit = not (part.off & ~chosen).any() and not (part.fine & chosen).any()
         zeroed = not np.any(part.g[part.off])
-        if "not" in text[0] and not zeroed:
+        if not zeroed and ("not" in text[0] or _is_end(chosen)):
             continue
-        digits = pattern_digits(n, k, choices) + (digits_of(part, part.tol) if zeroed else 0.0)
+        digits = pattern_digits(n, k, choices) + (ZEROED if zeroed else 0.0)
         if hit and digits >= ENOUGH_OF_PATTERN:
             kind = "g is 0 and D is not," if zeroed else "E is not 0"
             start = f"{kind} {text[0]}, and g = D elsewhere ({k} of {n} entries)"
@@ -69,9 +71,26 @@ def _border(part: Part, scene: Scene) -> Iterator[Finding]:
             return
 
 
-def _patterns(shape: tuple[int, ...]) -> Iterator[tuple[tuple[str, str], Array, float]]:
+def _is_end(chosen: Array) -> bool:
+    """Tell whether entries are one slice at an end of an axis, as one unit is, or one example."""
+    places = (np.unique(index) for index in np.nonzero(chosen))
+    return any(len(p) == 1 < n and p[0] in (0, n - 1) for p, n in zip(places, chosen.shape, strict=True))
+
+
+def _tables(part: Part, scene: Scene) -> set[int]:
+    """Return the axes along which an index array looks up entries, the wrong ones among them: these have no border."""
+    found = set()
+    for _, rows in _index_arrays(scene.setting.arrays):
+        for axis, n in enumerate(part.shape):
+            wrong = np.unique(np.nonzero(part.off)[axis])
+            if rows.min() >= 0 and rows.max() < n and np.isin(wrong, rows).all():
+                found.add(axis)
+    return found
+
+
+def _patterns(shape: tuple[int, ...], tables: set[int]) -> Iterator[tuple[tuple[str, str], Array, float]]:
     """Yield the sets of entries that padding and strides single out, in words, and among how many like it."""
-    axes = [a for a, n in enumerate(shape) if n > 2]
+    axes = [a for a, n in enumerate(shape) if n > 2 and a not in tables]
     index = np.indices(shape, sparse=True)
     for chosen, words in _borders(shape, axes, index):
         yield (f"exactly on the border, {words}", "the padding is wrong"), chosen, 30.0
@@ -166,7 +185,7 @@ def _overwritten(part: Part, name: str, counts: Array, axis: int) -> Iterator[Fi
     if explains(part, ratio * part.d, ratio, 0, 4):
         text = f"g = D/k where {name} holds the index of axis {axis} k times: the contributions are not added up"
         yield Finding(29, 0.86, text)
-    elif pattern_digits(n, k) >= 0.9:
+    elif pattern_digits(n, k) >= 0.9 and np.any(alive & (counts == 1)):  # or whatever is used at all is wrong
         yield Finding(
             29, 0.75, f"E is not 0 exactly where {place} ({k} of {n}): the contributions overwrite each other"
         )
