@@ -441,6 +441,31 @@ def test_one_wrong_coordinate_among_a_million():
     assert [entry.index for entry in report.worst] == [(765_432,)]
 
 
+LARGE = np.random.default_rng(5).uniform(0.5, 1.5, (60, 70))
+SPOILED = {
+    "the wrong sign": (lambda g: -g, 1024, 1, "in all 64 entries looked at"),
+    "a part of x too much": (lambda g: g + 0.01 * LARGE, 1024, 10, "in all 64 entries looked at"),
+    "upside down": (lambda g: g[::-1], 1024, 39, None),
+    "a row left out": (lambda g: np.where(np.arange(60)[:, None] == 7, 0.0, g), 4000, 32, "row 7"),
+    "with noise of its own": (lambda g: g * np.random.default_rng(6).uniform(0.8, 1.2, g.shape), 4000, None, None),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_large_array_that_is_wrong_takes_few_evaluations(name):
+    """4200 entries: where 64 of them tell the cause, by some 15 evaluations each, no more are asked."""
+    spoil, most, number, place = SPOILED[name]
+    mixed = np.random.default_rng(7).permutation(LARGE.size).reshape(LARGE.shape)
+    weights = 1 + mixed / LARGE.size
+    report = fl.check_gradient(
+        lambda x: float(np.sum(np.sin(weights * x))), lambda x: spoil(weights * np.cos(weights * x)), LARGE
+    )
+    assert report.verdict == "fail"
+    assert report.nfev <= most
+    assert [cause.number for cause in report.causes[:1]] == ([number] if number else [])
+    assert place is None or report.blocks[0].place == place
+
+
 def off_by(places, error):
     def df(x):
         g = np.cos(x)

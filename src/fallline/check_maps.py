@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fallline.causes import Block, find_causes
 from fallline.check import MISS, NEARBY, NO_POWER, Checker
 from fallline.evaluate import Function, as_python
-from fallline.locate import SAMPLED, describe_mask
+from fallline.locate import SMALL, describe_mask
 from fallline.native import is_native
 from fallline.options import Options
 from fallline.preflight import ROUNDING, Calls, Preflight, preflight_map
@@ -265,7 +265,7 @@ def _dense(part: Any) -> Any:
 def _locate_in_jacobian(task: _Map, f: Any, jac: Any, matrix: Array, slope: MatrixSlope, power: float) -> Report:
     """Differentiate by single entries, which gives whole columns, and compare them."""
     n = task.space.size
-    columns = np.arange(n) if n <= SAMPLED else np.sort(task.rng.choice(n, SAMPLED, replace=False))
+    columns = np.arange(n) if n <= SMALL else np.sort(task.rng.choice(n, SMALL, replace=False))
     numeric, error = np.full(matrix.shape, np.nan), np.full(matrix.shape, np.nan)
     wrong = np.zeros(matrix.shape, bool)
     for column in columns:

@@ -19,6 +19,7 @@ from fallline.space import Leaf, Space
 __all__ = [
     "Entries",
     "all_of_it",
+    "along_axes",
     "choose_entries",
     "describe_mask",
     "entries_at_kinks",
@@ -26,6 +27,7 @@ __all__ = [
     "find_few",
     "find_single",
     "measure_entries",
+    "scattered",
     "single_entry",
     "wrong_leaves",
 ]
@@ -33,10 +35,12 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 FEW = 24  # entries that are simply all looked at
-SAMPLED = 400  # entries of a large block
-LINES = 3  # whole rows, columns, ... of a large block
+SMALL = 400  # entries of a block all of which are looked at
+SCATTERED = 64  # entries of a larger one, anywhere
+LINES, LONGEST = 2, 400  # rows, columns, ... of a larger one, and how many entries of each
 AT_KINKS = 12  # entries that are looked at where a direction finds a kink
 MOST_PARTS = 24  # parts of a block that are followed by halves
+NEARLY = 4.0  # times the bound of the entry before is good enough
 NAMED = 16  # blocks that are asked one by one
 
 
@@ -64,6 +68,12 @@ class Entries:
     def only(self, chosen: npt.NDArray[np.bool_]) -> Entries:
         """Return some of them."""
         return Entries(*(getattr(self, part.name)[chosen] for part in fields(self)))
+
+    def joined(self, others: Entries) -> Entries:
+        """Return these and others, in order."""
+        order = np.argsort(np.concatenate([self.index, others.index]))
+        parts = ((getattr(self, part.name), getattr(others, part.name)) for part in fields(self))
+        return Entries(*(np.concatenate(pair)[order] for pair in parts))
 
 
 def find_single(site: Site, reading: Reading) -> Reading | None:
@@ -98,7 +108,7 @@ def find_single(site: Site, reading: Reading) -> Reading | None:
 
 def find_few(site: Site, reading: Reading) -> npt.NDArray[np.intp]:
     """Return the entries that may explain the residual of a reading, if they are few among many; else none."""
-    if len(reading.line.index) <= 4 * SAMPLED:
+    if len(reading.line.index) <= SMALL:
         return np.zeros(0, np.intp)
     parts = [reading.line]
     while len(parts[0].index) > 1:
@@ -175,20 +185,28 @@ def wrong_leaves(site: Site, line: Line) -> list[tuple[Leaf, str, Reading]]:
 
 
 def choose_entries(leaf: Leaf, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Return the entries of a block to look at: all of a small one, else some lines along every axis, and others."""
-    if leaf.size <= 4 * SAMPLED:
+    """Return the entries of a block to look at: all of a small one, else some anywhere, and lines along every axis."""
+    return np.union1d(scattered(leaf, rng), along_axes(leaf, rng))
+
+
+def scattered(leaf: Leaf, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return all entries of a small block, some of a larger one."""
+    if leaf.size <= SMALL:
         return np.arange(leaf.start, leaf.stop)
-    chosen = [rng.choice(leaf.size, SAMPLED, replace=False)]
-    shape = leaf.shape
-    places = np.arange(leaf.size).reshape(shape)
-    for axis in range(len(shape)):
+    return leaf.start + np.sort(rng.choice(leaf.size, SCATTERED, replace=False))
+
+
+def along_axes(leaf: Leaf, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """Return the entries on some lines along every axis of a block that is not small."""
+    chosen = [np.zeros(0, np.intp)]
+    places = np.arange(leaf.start, leaf.stop).reshape(leaf.shape)
+    for axis, n in enumerate(leaf.shape if leaf.size > SMALL else ()):
         for _ in range(LINES):
-            corner: list[int | slice] = [int(rng.integers(n)) for n in shape]
-            length = min(shape[axis], SAMPLED)
-            start = int(rng.integers(shape[axis] - length + 1))
-            corner[axis] = slice(start, start + length)
+            corner: list[int | slice] = [int(rng.integers(m)) for m in leaf.shape]
+            start = int(rng.integers(n - min(n, LONGEST) + 1))
+            corner[axis] = slice(start, start + LONGEST)
             chosen.append(places[tuple(corner)])
-    return leaf.start + np.unique(np.concatenate(chosen))
+    return np.unique(np.concatenate(chosen))
 
 
 def entries_at_kinks(space: Space, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -198,20 +216,22 @@ def entries_at_kinks(space: Space, rng: np.random.Generator) -> npt.NDArray[np.i
     return np.sort(order[:AT_KINKS])
 
 
-def measure_entries(site: Site, index: npt.NDArray[np.intp]) -> Entries:
-    """Differentiate by single entries, each at a distance that suits it."""
-    n = len(index)
+def measure_entries(site: Site, index: npt.NDArray[np.intp], suspected: bool = False) -> Entries:
+    """Differentiate by single entries, each at a distance that suits it; some of them are known to be wrong, or not."""
+    n, first = len(index), (site.probe.distance, site.probe.target)
     entries = Entries(index, np.empty(n), np.empty(n), np.zeros(n), np.zeros(n, bool))
     for k, entry in enumerate(index):
         scale = site.scales[entry]
-        line = Line(np.array([entry]), np.array([scale]))
-        judgement = site.probe.judge(site.slope, line)
+        judgement = site.probe.judge(site.slope, Line(np.array([entry]), np.array([scale])), suspected)
         reading = judgement.reading
         entries.wrong[k] = judgement.finding in ("wrong", "wrong at kink")
         is_kink = judgement.finding == "kink"
         entries.leeway[k] = reading.leeway[0] / scale if is_kink else 0.0
         entries.numeric[k] = site.gradient[entry] if is_kink else reading.numeric[0] / scale
         entries.error[k] = reading.bound[0] / scale
+        if suspected and reading.is_bounded:  # the next will be much like it
+            site.probe.distance, site.probe.target = reading.distance, max(first[1], NEARLY * reading.quality)
+    site.probe.distance, site.probe.target = first
     return entries
 
 
@@ -232,7 +252,7 @@ def describe_mask(wrong: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) ->
     if (wrong == known).all() and known.all():
         return "everywhere"
     if (wrong == known).all():
-        few = len(places) < SAMPLED  # found by halves: the others are right
+        few = len(places) < SCATTERED  # found by halves: the others are right
         return f"{len(places)} of {wrong.size} entries" if few else f"in all {len(places)} entries looked at"
     names = ("row", "column") if wrong.ndim == 2 else tuple(f"axis {axis}, index" for axis in range(wrong.ndim))
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):

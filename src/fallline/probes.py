@@ -87,7 +87,7 @@ class Probe:
         self.given_noise = noise
         self.noise = np.zeros(len(value))  # at least; as the first line shows it
         self.knows_noise = False
-        self.distance = FIRST  # where lines begin
+        self.distance, self.target = FIRST, TARGET  # where lines begin, and the bound that is good enough
 
     def measure(self, slope: Slope, line: Line) -> tuple[list[Reading], Reading]:
         """Read along a line at several distances, until the bound is small or gets no smaller; say which is best."""
@@ -103,19 +103,24 @@ class Probe:
             self.knows_noise = True
         return readings, best
 
-    def judge(self, slope: Slope, line: Line) -> Judgement:
-        """Read along a line, and look again, at other distances, before saying anything but "right"."""
+    def judge(self, slope: Slope, line: Line, suspected: bool = False) -> Judgement:
+        """Read along a line, and look again, at other distances, before saying anything but "right".
+
+        Where a mistake is known to be, one that is plain needs no second look (`suspected`).
+        """
         is_first = not self.knows_noise
-        judgement = self._judge(slope, line)
+        judgement = self._judge(slope, line, suspected)
         if is_first and self.knows_noise:  # better than before the other looks
             reading = judgement.reading
             self.distance, self.noise = reading.distance, np.fmax(self.noise, reading.noise)
         return judgement
 
-    def _judge(self, slope: Slope, line: Line) -> Judgement:
+    def _judge(self, slope: Slope, line: Line, suspected: bool) -> Judgement:
         readings, best = self.measure(slope, line)
         if not best.is_bounded:
             return Judgement("unclear", best)
+        if suspected and best.is_far_off and best.is_wrong(readings) and not best.has_kink:
+            return Judgement("wrong", best)
         noisy = best.is_noisy and best.distance < LARGEST / FARTHER[0]
         for factor in FARTHER if noisy else NEARER:
             judgement = self._decide(slope, line, best, readings)
@@ -161,7 +166,7 @@ class Probe:
         readings: list[Reading] = []
         distance = self.distance
         while distance > 0 and len(readings) < TRIES and self._look(slope, line, distance, readings, side):
-            distance = _next_distance(readings)
+            distance = _next_distance(readings, self.target)
         return readings
 
     def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading], side: str = "central") -> bool:
@@ -235,11 +240,11 @@ def _units(values: Array) -> Array | None:
     return units
 
 
-def _next_distance(readings: list[Reading]) -> float:
+def _next_distance(readings: list[Reading], target: float) -> float:
     """Return a distance at which the bound may be less, or 0."""
     reading = readings[-1]
     quality = reading.quality
-    if min([other.quality for other in readings]) <= TARGET:
+    if min([other.quality for other in readings]) <= target:
         return 0.0
     if not reading.is_bounded or reading.is_wild:
         factor = 2.0**4 if reading.constant else 2.0**-7
@@ -249,7 +254,7 @@ def _next_distance(readings: list[Reading]) -> float:
         falls, grows = float(reading.truncation.max()), float(reading.rounding.max())
         factor = min(max((grows / (_core.SAFETY * falls)) ** 0.2, 2.0**-8), 0.5)
     elif reading.rounding.any():
-        factor = min(max(quality / TARGET, 2.0), 2.0**6)
+        factor = min(max(quality / target, 2.0), 2.0**6)
     else:
         return 0.0
     wanted = float(np.exp2(np.round(np.log2(min(max(reading.distance * factor, SMALLEST), LARGEST)))))

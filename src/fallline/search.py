@@ -10,14 +10,18 @@ import numpy.typing as npt
 
 from fallline.causes import Block, Cause, find_causes
 from fallline.locate import (
+    SCATTERED,
+    SMALL,
     Entries,
     all_of_it,
+    along_axes,
     choose_entries,
     describe_mask,
     explained_by,
     find_few,
     find_single,
     measure_entries,
+    scattered,
     single_entry,
     wrong_leaves,
 )
@@ -116,7 +120,13 @@ class Search:
             line = self.site.line(self.rng).part(np.arange(leaf.start, leaf.stop))
             if all_of_it(self.site, entries, line, reading.distance):
                 return entries.only(entries.wrong)
-        return measure_entries(self.site, choose_entries(leaf, self.rng))
+        entries = measure_entries(self.site, scattered(leaf, self.rng), suspected=True)
+        return entries if entries.wrong.all() else self._along_axes(leaf, entries)
+
+    def _along_axes(self, leaf: Leaf, entries: Entries) -> Entries:
+        """Look at further entries of a large block, on lines, where those that are scattered leave questions."""
+        more = np.setdiff1d(along_axes(leaf, self.rng), entries.index)
+        return entries.joined(measure_entries(self.site, more, suspected=True)) if len(more) else entries
 
     def _nothing_else(self, alone: Reading) -> bool:
         """Tell whether another direction, too, lacks no more than this entry does."""
@@ -124,19 +134,30 @@ class Search:
         return explained_by(alone, other)
 
     def _finish(self) -> Found:
-        self._list_worst()
         precision = self._single_precision()
         if precision is not None:
             self.found.causes.append(precision)
         elif self.found.blocks:
-            setting = describe(
-                self.calls.f, self.calls.df, self.calls.args, self.space, float(self.site.probe.value[0])
-            )
-            fitting = find_causes([self._block(leaf) for leaf in self.space.leaves], setting)
+            fitting = self._causes() or (self._causes() if self._look_further() else [])
             wrong = sum(block.verdict == "wrong" for block in self.found.blocks.values())
             explains_all = len(self.unmoved) == wrong
             self.found.causes = [*self.unmoved, *fitting] if explains_all else [*fitting, *self.unmoved]
+        self._list_worst()
         return self.found
+
+    def _causes(self) -> list[Cause]:
+        value = float(self.site.probe.value[0])
+        setting = describe(self.calls.f, self.calls.df, self.calls.args, self.space, value)
+        return find_causes([self._block(leaf) for leaf in self.space.leaves], setting)
+
+    def _look_further(self) -> bool:
+        """Look along the axes of large blocks that are wrong wherever they were looked at, if there are any."""
+        blocks = [leaf for leaf in self.space.leaves if leaf.size > SMALL and leaf.name in self.found.blocks]
+        blocks = [leaf for leaf in blocks if len(self.entries[leaf.name].index) == SCATTERED]
+        for leaf in blocks:
+            self.entries[leaf.name] = self._along_axes(leaf, self.entries[leaf.name])
+            self._describe(leaf)
+        return len(blocks) > 0
 
     # Blocks and entries
 
