@@ -441,6 +441,7 @@ row(
 for id, i, x, names in (
     ("outside", 2, X, "'0' of shape (2,)"), ("slice", slice(1), X, "'0' of shape (2,)"), ("few", 0, np.ones((2, 2)), "'0' of shape (2, 2)"),
     ("name", ("c", 0), TREE, "'a' of shape (2,), 'b' of shape ()"), ("none", None, X, "'0' of shape (2,)"), ("float", 0.5, X, "'0' of shape (2,)"),
+    ("ragged", [[0], [0, 1]], X, "'0' of shape (2,)"), ("slice of text", slice("a"), X, "'0' of shape (2,)"),
 ):  # fmt: skip
     row(
         f"partial-{id}",

@@ -235,6 +235,9 @@ def test_the_hessian_has_the_shape_of_x_twice():
     assert found["b"]["a"][:, 0] == pytest.approx([2, 2])
     assert found["b"]["b"] == pytest.approx(0, abs=1e-6)
     assert fl.hessian(lambda x: x**3, 2.0) == pytest.approx(12)
+    product = fl.hvp(lambda t: (t["a"] ** 2).sum() * t["b"], tree, {"a": np.ones((2, 1)), "b": 1.0}, accuracy=4)
+    assert product["a"] == pytest.approx(np.full((2, 1), 2 * 2 + 2 * 1), abs=1e-6)
+    assert product["b"] == pytest.approx(2 * 1 + 2 * 1, abs=1e-6)
     assert fl.hessian(lambda x: 0.0, np.zeros(0)).shape == (0, 0)
 
 
@@ -604,6 +607,100 @@ def test_hessians_are_symmetric_and_bounded(options):
         assert np.array_equal(fl.hessian(f, x, **options), full.value)
 
 
+def test_second_derivatives_follow_the_units_of_x():
+    """In units of other powers of two, values, errors and steps are the same numbers in those units, bit for bit."""
+    units = np.array([2.0**12, 2.0**-6, 2.0**4])
+    x, v = np.array([0.75, 1.25, 2.5]), np.array([1.0, -2.0, 0.5])
+    f = lambda x: float(np.exp(x[0] - x[1]) * np.sin(x[2]))  # noqa: E731
+    scaled = lambda y: f(y / units)  # noqa: E731
+    for method in ("central", "adaptive"):
+        plain = fl.hessian(f, x, method=method, full_output=True, noise=1e-12)
+        other = fl.hessian(scaled, x * units, typical=units, method=method, full_output=True, noise=1e-12)
+        pair = np.outer(units, units)
+        assert (plain.error > 0).all()
+        assert np.array_equal(other.value, plain.value / pair)
+        assert np.array_equal(other.error, plain.error / pair)
+        assert other.step == pytest.approx(plain.step * np.sqrt(pair), rel=1e-15)
+        plain = fl.hvp(f, x, v, method=method, full_output=True, noise=1e-12)
+        other = fl.hvp(scaled, x * units, v * units, typical=units, method=method, full_output=True, noise=1e-12)
+        assert (plain.error > 0).all()
+        assert np.array_equal(other.value, plain.value / units)
+        assert np.array_equal(other.error, plain.error / units)
+        assert np.array_equal(other.step, plain.step * units)
+
+
+def test_the_errors_of_second_derivatives_add_up():
+    """Where f is constant along one of the directions, the other one has all of the error."""
+    near_bounds = {"typical": 64.0, "bounds": ([-100, -100], [300, 1.01])}  # the second axis points down
+    for options in ({"typical": 64.0}, near_bounds):
+        for f, mixed in ((lambda x: np.exp(x[0] - x[1]), -1.0), (lambda x: np.exp(x[0] + x[1] - 2), 1.0)):
+            truth = np.array([[1.0, mixed], [mixed, 1.0]])
+            found = fl.hessian(f, [1.0, 1.0], full_output=True, **options)
+            assert (np.abs(found.value - truth) <= found.error).all()
+            assert found.error.max() < 0.5
+            for v in np.eye(2):
+                found = fl.hvp(f, [1.0, 1.0], v, full_output=True, **options)
+                assert (np.abs(found.value - truth @ v) <= found.error).all()
+                assert found.error.max() < 0.5
+    alone = fl.hessian(lambda x: np.exp(x[0]), [1.0, 1.0], full_output=True, typical=64.0)
+    assert alone.error[0, 1] == pytest.approx(alone.error[0, 0])  # along the diagonal, f is what it is along the axis
+
+
+def test_a_kink_along_one_direction_is_a_kink_of_the_mixed_derivative():
+    x = [1.0, 1.0]
+    along_the_axes = fl.hessian(lambda x: abs(x[0] - x[1]), x, full_output=True)  # constant along the diagonal
+    assert (along_the_axes.status != "ok").all()
+    f = lambda x: 1 + abs(x[0] + x[1] - 2) * (x[0] != 1) * (x[1] != 1)  # noqa: E731
+    along_the_diagonal = fl.hessian(f, x, full_output=True)
+    assert (along_the_diagonal.status == "ok").tolist() == [[True, False], [False, True]]
+    for axis in (0, 1):
+        one = fl.hessian(lambda x, i=axis: abs(x[i] - 1) * (x[1 - i] == 1), x, full_output=True)
+        assert one.status[axis, axis] != "ok"
+        assert one.status[1 - axis, 1 - axis] == "ok"
+        assert one.status[0, 1] == one.status[1, 0] != "ok"
+    for f in (lambda x: 1 + abs(x[0] - x[1]), lambda x: 1 + abs(x[0] + x[1] - 2)):
+        for v in ([1.0, 0.0], [0.0, 1.0]):
+            assert (fl.hvp(f, x, v, full_output=True).status != "ok").all()
+
+
+def test_a_hessian_takes_the_steps_that_are_asked_for():
+    x, step = np.array([8.0, 0.5]), np.array([2.0**-4, 2.0**-9])
+    f = recorded(lambda x: float(x[0] ** 2 * x[1]))
+    fl.hessian(f, x, step=step, typical=0.25)
+    moved = np.abs(np.array(f.points) - x)
+    assert {tuple(row) for row in moved if (row == 0).any()} == {(step[0], 0.0), (0.0, step[1]), (0.0, 0.0)}
+    both = moved[(moved > 0).all(axis=1)]
+    assert len(both) == 2
+    assert (both <= step).all()  # the least of both: the other entry moves less
+    assert (both.max(axis=0) == step).any()
+
+
+def test_opposite_entries_of_a_hessian_from_gradients():
+    """The mean of two numbers is off from either by half their distance, and both entries have one bound."""
+    matrix = np.array([[2.0, 4.0, 0.0], [0.0, 8.0, 1.0], [0.0, 1.0, 1.0]])
+    found = fl.hessian(None, [0.5, 1.0, 2.0], jac=lambda x: matrix @ x, full_output=True)
+    assert found.value == pytest.approx((matrix + matrix.T) / 2, abs=1e-9)
+    assert found.error[0, 1] == found.error[1, 0] == pytest.approx(2.0, rel=1e-6)
+    curved = fl.hessian(
+        None, [1.0, 1.0], jac=lambda x: np.array([x[1] ** 7, 7 * x[0]]), step=[1e-9, 0.1], full_output=True
+    )
+    assert np.array_equal(curved.error, curved.error.T)
+    with pytest.raises(ValueError, match="must have a derivative at x"):
+        fl.hessian(None, [0.0], jac=np.cbrt, method="adaptive")
+    with pytest.raises(ValueError, match="must have a derivative at x"):
+        fl.partial(lambda x: np.cbrt(x[0]) + x[1], [0.0, 1.0], 0)
+
+
+def test_products_along_zero_have_the_shape_and_dtype_of_the_result():
+    f = lambda x: np.array([[x[0], 1j, x[1]]])  # noqa: E731
+    found = fl.directional(f, [1.0, 2.0], [0.0, 0.0])
+    assert found.dtype == np.complex128
+    assert np.array_equal(found, np.zeros((1, 3)))
+    full = fl.directional(f, [1.0, 2.0], [0.0, 0.0], full_output=True)
+    assert full.error.shape == full.status.shape == (1, 3)
+    assert fl.directional(lambda x: x[:1], [1.0, 2.0], [0.0, 0.0]).dtype == np.float64
+
+
 def test_the_asymmetry_tells_of_a_wrong_gradient():
     jac = lambda x: np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])  # noqa: E731
     right = fl.hessian(rosenbrock, [0.5, 2.0], jac=jac, full_output=True)
@@ -695,6 +792,25 @@ def test_the_complex_step_is_exact():
         [4, 0],
     ]
     assert fl.directional(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 1.0], method="complex") == 5.0
+
+
+def test_the_complex_step_at_every_entry_of_an_array():
+    """Each has its own bounds, its own typical magnitude and its own precision."""
+    x, bounds = np.array([0.5, 10.0]), ([0.25, 9.5], [0.75, 10.5])
+    f = recorded(np.log)
+    full = fl.derivative(f, x, method="complex", bounds=bounds, typical=[4.0, 0.5], full_output=True)
+    assert full.value == pytest.approx(1 / x, rel=1e-15)
+    assert full.step == pytest.approx(1e-20 * np.array([4.0, 10.0]))
+    points = np.real(f.points)
+    assert (
+        (bounds[0][0] <= points) & (points <= bounds[1][0]) | (bounds[0][1] <= points) & (points <= bounds[1][1])
+    ).all()
+    mixed = {"single": np.float32([0.5, 0.7]), "double": np.array([0.5, 0.7])}
+    full = fl.derivative(np.log, mixed, method="complex", full_output=True)
+    assert full.value["single"].dtype == np.float32
+    exact = 1 / mixed["single"].astype(float)
+    assert (abs(full.value["single"] - exact) <= full.error["single"]).all()  # a number of float32 is a rounded one
+    assert full.error["double"].max() < 1e-14
 
 
 NOT_ANALYTIC = {
