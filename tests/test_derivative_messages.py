@@ -97,6 +97,8 @@ refused("f-shape", ValueError, "(f): must return the same shape at every point; 
         f=lambda x: x[: 1 + (x[0] < 0.5)])  # fmt: skip
 refused("f-shape-later", ValueError, "(f): must return the same shape at every point; got (2,) after (1,). Make its shape independent of x.",
         f=lambda x: x[: 1 + (x[1] != 1.5)])  # fmt: skip
+row("f-shape-at-x", lambda: fl.jacobian(lambda x: np.ones(2 - (x[0] == 0.5)), [0.5], method="forward"), ValueError,
+    "jacobian(f): must return the same shape at every point; got (1,) after (2,). Make its shape independent of x.")  # fmt: skip
 refused("f-vector", ValueError, "(f): must return one number; got an array of shape (2,). Use fallline.jacobian for functions with several outputs.",
         f=lambda x: x)  # fmt: skip
 for id, function in (("hessian", fl.hessian), ("hvp", lambda f, x, **ways: fl.hvp(f, x, x, **ways))):
@@ -198,6 +200,8 @@ for workers in (0, -2, 1.5, "2", True):
     refused(f"workers-{workers!r}", ValueError, WORKERS.format(repr(workers)), workers=workers)
 refused("workers-few", ValueError, "(workers): must return one result for each point, as map does; got 1 for 4. Pass a function like map, such as the map of a pool or an executor.",
         workers=lambda f, points: [f(points[0])])  # fmt: skip
+refused("workers-many", ValueError, "(workers): must return one result for each point, as map does; got 8 for 4. Pass a function like map, such as the map of a pool or an executor.",
+        workers=lambda f, points: [*map(f, points), *map(f, points)])  # fmt: skip
 refused("args", TypeError, "(args): must be a tuple; got int. For one argument write args=(a,).", args=1)
 refused(
     "memory",

@@ -392,6 +392,20 @@ FORKS = pytest.mark.filterwarnings(
 )
 
 
+def test_many_points_of_nothing():
+    assert fl.jacobian(lambda x: np.ones((len(x), 2)), np.zeros(0), vectorized=True).shape == (2, 0)
+
+
+def test_what_is_a_number():
+    """Numbers that NumPy would subtract in another way, and real ones among complex ones."""
+    assert fl.gradient(lambda x: x[0] > 5, [3.0, 1.0]).tolist() == [0, 0]
+    unsigned = lambda x: (8 - np.round(x)).astype(np.uint8)  # noqa: E731
+    assert fl.jacobian(unsigned, [5.0, 3.0], step=1.0).tolist() == [[-1, 0], [0, -1]]
+    sometimes_real = lambda x: x[0] ** 2 + 1j * x[1] if x[1] else x[0] ** 2  # noqa: E731
+    assert fl.gradient(sometimes_real, [3.0, 0.0]) == pytest.approx(np.array([6, 1j]))
+    assert fl.vjp(lambda x: float(x[0] * x[1]), [2.0, 3.0], 10.0) == pytest.approx([30, 20])
+
+
 @FORKS
 def test_workers_as_processes():
     expected = fl.gradient(cube_sum, X)
@@ -405,6 +419,17 @@ def test_workers_as_processes():
         assert fl.hessian(None, X, jac=Tree.jac, workers=pool.map) == pytest.approx(2 * np.eye(3))
         assert fl.derivative(Tree.log, 1e-6, workers=pool.map) == pytest.approx(1e6)  # NaN travels, too
         assert fl.gradient(np.prod, X, method="complex", workers=pool.map) == pytest.approx(X.prod() / X)
+
+
+def test_the_complex_step_on_workers():
+    rows = []
+
+    def mapped(function, moves):
+        rows.extend(moves)
+        return map(function, moves)
+
+    assert fl.gradient(np.prod, X, method="complex", workers=mapped) == pytest.approx(X.prod() / X)
+    assert sum(np.iscomplexobj(row) for row in rows) == len(X) + 1  # one more for the comparison
 
 
 def test_workers_as_threads_and_maps():
@@ -513,6 +538,32 @@ def test_native_gets_all_of_x(library):
     assert np.array_equal(X, before)
     assert len(seen) == 6
     assert [sum(a != b for a, b in zip(point, X, strict=True)) for point in seen] == [1] * 6
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 2}, {"method": "forward"}, {"step": 0.3}, {"step": 0.3, "order": 2}])
+def test_nfev_counts_every_call_of_a_native_function(options):
+    """With step 0.3, x + h is exact at some entries alone."""
+    calls = []
+    f = SIGNATURE(lambda x, n, user_data: calls.append(n) or sum(x[i] ** 3 for i in range(n)))
+    x = np.array([0.1, 1.0, 0.3])
+    assert fl.gradient(f, x, full_output=True, **options).nfev == len(calls)
+
+
+def test_a_compiled_function_is_called_in_the_ways_that_are_asked_for():
+    """As native code it knows but one: what it cannot do is refused by itself, as a Python function is."""
+    product, points = fl.compile("x*y"), []
+
+    def mapped(function, moves):
+        points.extend(moves)
+        return map(function, moves)
+
+    assert fl.gradient(product, [2.0, 3.0], workers=mapped) == pytest.approx([3, 2])
+    assert len(points) == 4
+    for x, options in (([2.0, 3.0, 4.0], {}), ([2.0], {}), ([2.0, 3.0], {"vectorized": True})):
+        with pytest.raises(ValueError, match=r"x: must have shape \(2,\)"):
+            fl.gradient(product, x, **options)
+    with pytest.raises(TypeError, match="positional argument"):
+        fl.gradient(product, [2.0, 3.0], args=(1.0,))
 
 
 def test_native_of_scipy(library):
