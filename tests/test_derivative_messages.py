@@ -268,6 +268,9 @@ refused(
     relative=True,
 )
 refused("typical", ValueError, f"(typical): {POSITIVE.format(0.0)}", typical=0)
+refused("typical-zero", ValueError, f"(typical): {POSITIVE.format(0.0)}", typical=0.0)
+refused("typical-inf", ValueError, f"(typical): {POSITIVE.format(np.inf)}", typical=np.inf)
+refused("typical-inf-entry", ValueError, f"(typical): {POSITIVE.format(np.inf)}", typical=[1.0, np.inf])
 refused(
     "typical-shape",
     ValueError,
@@ -305,6 +308,12 @@ row(
     TypeError,
     "hessian(order): must be a keyword that it takes; got 'order'. It takes f, x, jac, ....",
 )
+row(
+    "keyword-options",
+    lambda: fl.hvp(square, X, X, options=None),
+    TypeError,
+    "hvp(options): must be a keyword that it takes; got 'options'. It takes f, x, v, jac, ....",
+)
 CALL = ": must be called with its arguments, and options by keyword; got a call with {}. See help(fallline.{})."
 row(
     "call-few",
@@ -317,6 +326,12 @@ row(
     lambda: fl.gradient(square, X, 2),
     TypeError,
     "gradient" + CALL.format("too many positional arguments", "gradient"),
+)
+row(
+    "call-twice",
+    lambda: fl.gradient(square, X, x=X),
+    TypeError,
+    "gradient" + CALL.format("multiple values for argument 'x'", "gradient"),
 )
 
 # ---- bounds

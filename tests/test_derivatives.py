@@ -220,6 +220,7 @@ def test_derivative_at_many_points():
     seen = []
     fl.derivative(lambda t: seen.append(type(t)) or float(t), np.float32([1.0, 2.0]))
     assert set(seen) == {np.float32}
+    assert fl.derivative(lambda t: 1e39 * float(t), np.float32(1.0)) == np.inf  # no float32 is that large
     mixed = fl.derivative(lambda t: np.exp(float(t)), {"single": np.float32([0.5]), "double": np.array([0.3])})
     assert mixed["double"] == pytest.approx(math.exp(0.3), rel=1e-12)
     assert fl.derivative(np.sin, x, method="complex", bounds=(np.zeros((2, 3)), 4.0), typical=x) == pytest.approx(
@@ -489,10 +490,12 @@ def test_sides_switch_and_keep_their_order():
 def test_bounds_of_many_forms():
     optimize = types.SimpleNamespace(lb=[0.0, -np.inf], ub=np.array([1.0, 2.0]))
     one_for_all = types.SimpleNamespace(lb=np.array([0.0]), ub=np.array([2.0]))  # as of scipy.optimize.Bounds(0, 2)
-    for bounds in ((0, 2), ([0, 0], [1, 2]), (0, [1, 2]), optimize, one_for_all, (-np.inf, np.inf)):
+    half_open = ([-np.inf, 0], [1, np.inf])
+    for bounds in ((0, 2), [0, 2], ([0, 0], [1, 2]), (0, [1, 2]), optimize, one_for_all, (-np.inf, np.inf), half_open):
         f = recorded(lambda x: float((x**3).sum()))
         assert fl.gradient(f, [1.0, 2.0], bounds=bounds) == pytest.approx([3.0, 12.0])
-        if bounds != (-np.inf, np.inf):
+        assert (np.array(f.points)[:, 0] <= 1).all() or bounds in ((0, 2), [0, 2], one_for_all, (-np.inf, np.inf))
+        if bounds not in ((-np.inf, np.inf), half_open):
             assert (np.array(f.points) <= [2.0, 2.0]).all()
     tree = {"a": np.ones(2), "b": 0.0}
     found = fl.gradient(lambda t: t["a"].sum() * math.exp(t["b"]), tree, bounds=({"b": 0.0, "a": [0, 0]}, 1.0))
@@ -550,7 +553,8 @@ def test_outputs_that_are_not_finite_do_not_harm_the_others():
 def test_a_vector_function_that_raises_at_some_points():
     f = lambda t: np.array([math.log(t), t, 2 * t])  # noqa: E731
     for method in ("central", "backward", "adaptive"):
-        assert fl.derivative(f, 1e-7, method=method) == pytest.approx([1e7, 1, 2], rel=2e-3)
+        for workers in (None, map):
+            assert fl.derivative(f, 1e-7, method=method, workers=workers) == pytest.approx([1e7, 1, 2], rel=2e-3)
 
 
 @pytest.mark.parametrize("f", [lambda t: math.nan, lambda t: math.log(-1), lambda t: 1 / 0, lambda t: np.inf])

@@ -455,6 +455,27 @@ def test_workers_as_threads_and_maps():
     assert calls == [6]  # all points of a stage at once
 
 
+def test_warnings_of_numpy_at_points_of_ours_reach_nobody():
+    """In whatever thread f runs, and where it is called once alone."""
+    overflows = lambda x: 1 / (1 + np.exp(1000 * x).prod())  # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        for ways in ({}, {"workers": executor.map}):
+            assert fl.gradient(overflows, X, **ways).tolist() == [0, 0, 0]
+            assert fl.directional(overflows, X, 0 * X, **ways) == 0
+            divides = lambda x: np.where(x.real > 0, x**2, 1 / (0 * x)).sum()  # noqa: E731
+            assert fl.gradient(divides, X, method="complex", **ways) == pytest.approx(2 * X)
+
+
+def test_x_may_change_while_it_is_differentiated():
+    x = np.array([1.0, 2.0])
+
+    def f(y):
+        x[:] = 99.0
+        return float((y**2).sum())
+
+    assert fl.gradient(f, x) == pytest.approx([2, 4])
+
+
 @FORKS
 def test_all_processes_of_this_machine(monkeypatch):
     monkeypatch.setattr("fallline.workers.usable_cpus", lambda: 2)
