@@ -195,6 +195,17 @@ def test_single_precision_jacobians():
     assert wrong.verdict == "fail"
 
 
+def test_single_precision_products():
+    """What u.(Jv) and (uJ).v differ by is the rounding of float32."""
+    x, B = X.astype(np.float32), A.astype(np.float32)
+    slopes = lambda x: np.cos(B @ x)[:, None] * B  # noqa: E731
+    f, forward = lambda x: np.sin(B @ x), lambda x, v: slopes(x) @ v
+    backward = lambda x, u: u.astype(np.float32) @ slopes(x)  # noqa: E731
+    assert fl.check_products(f, x, jvp=forward, vjp=backward).passed
+    gradient = lambda x: B.T @ np.sin(B @ x)  # noqa: E731
+    assert fl.check_hvp(gradient, lambda x, v: B.T @ (slopes(x) @ v), x).passed
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Products
 # ---------------------------------------------------------------------------------------------------------------------

@@ -395,6 +395,24 @@ row(
     "directional(v): must be of x's structure, with 'a', 'b'; got 'a', 'c'. Pass one entry for each of x.",
 )
 row(
+    "direction-key-more",
+    lambda: fl.directional(tree_square, TREE, {"a": np.ones(2), "b": 1.0, "c": 1.0}),
+    ValueError,
+    "directional(v): must be of x's structure, with 'a', 'b'; got 'a', 'b', 'c'. Pass one entry for each of x.",
+)
+row(
+    "direction-array-more",
+    lambda: fl.directional(lambda t: t[0].sum(), [X], [X, X]),
+    ValueError,
+    "directional(v): must be of x's structure, with '0'; got '0', '1'. Pass one entry for each of x.",
+)
+row(
+    "direction-transposed",
+    lambda: fl.directional(square, np.ones((2, 3)), np.ones((3, 2))),
+    ValueError,
+    "directional(v): must be of x's structure; got shape (3, 2) where x has (2, 3). Reshape it.",
+)
+row(
     "direction-shape",
     lambda: fl.hvp(square, X, np.ones(3)),
     ValueError,

@@ -143,6 +143,7 @@ TREES = [
     3.0, np.float64(3.0), np.float32(3.0), 3, np.array(3.0), np.ones(3), np.ones(3, np.float32), np.arange(1, 4),
     [1.0, 2.0], (1, 2.0), MATRIX, np.ones((2, 2, 2)), {"a": np.ones(2), "b": 2.0},
     [np.ones(2), np.ones((1, 2), np.float32)], {"l": [np.ones(1), {"c": (np.ones(2), 4)}]}, Point(np.ones(2), 3.0),
+    Point(2.0, 3.0), [Point(2.0, 3.0)], np.arange(1, 4, dtype=np.uint8),
     [[1.0], [2.0, 3.0]], np.zeros(0), {}, [], {"a": np.zeros((0, 3)), "b": 1.0},
 ]  # fmt: skip
 
@@ -291,6 +292,36 @@ def test_single_precision(method):
     full = fl.gradient(lambda x: np.sin(x).sum(), x, method=method, full_output=True)
     assert (abs(full.value - np.cos(x.astype(float))) <= full.error).all()
     assert full.error.max() < 1e-2
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+def test_single_precision_in_a_part_of_x(method):
+    """Every entry has steps that fit its own precision."""
+    x = {"single": np.float32([0.1, 0.7, 2.3]), "double": np.array([0.1, 0.7, 2.3])}
+    f = lambda t: np.sin(t["single"].astype(float)).sum() + np.sin(t["double"]).sum()  # noqa: E731
+    full = fl.gradient(f, x, method=method, full_output=True)
+    for name, allowed in (("single", 5e-3 if method == "forward" else 1e-4), ("double", 1e-7)):
+        exact = np.cos(x[name].astype(float))
+        assert full.value[name].dtype == x[name].dtype
+        assert full.value[name] == pytest.approx(exact, abs=allowed)
+        assert (abs(full.value[name] - exact) <= full.error[name]).all()
+    assert (full.step["double"] < full.step["single"]).all() or method == "adaptive"
+
+
+def test_what_x_really_moves_by_in_single_precision():
+    """A line has the same slope however far x moves, and 0.1 + 0.003 is rounded to 24 bits."""
+    for x in (np.float32([0.1, 0.7]), {"a": np.float32([0.1, 0.7]), "b": 2.0}):
+        line = lambda x: 3 * float(x["a"][0] + 0.0 if isinstance(x, dict) else x[0])  # noqa: E731
+        found = fl.gradient(line, x, step=0.003)
+        assert (found["a"] if isinstance(x, dict) else found)[0] == np.float32(3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_order_of_x_in_memory(order):
+    weights = np.arange(1.0, 7.0).reshape(2, 3)
+    x = np.array(weights, order=order)
+    assert fl.gradient(lambda x: float((weights * x).sum()), x) == pytest.approx(weights)
+    assert fl.gradient(lambda x: float((weights * x[::-1]).sum()), x[:, ::-1]) == pytest.approx(weights[::-1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -694,6 +725,7 @@ def test_opposite_entries_of_a_hessian_from_gradients():
         None, [1.0, 1.0], jac=lambda x: np.array([x[1] ** 7, 7 * x[0]]), step=[1e-9, 0.1], full_output=True
     )
     assert np.array_equal(curved.error, curved.error.T)
+    assert fl.hessian(None, [3.0], jac=lambda x: 2 * float(x[0])) == pytest.approx(np.array([[2.0]]))
     with pytest.raises(ValueError, match="must have a derivative at x"):
         fl.hessian(None, [0.0], jac=np.cbrt, method="adaptive")
     with pytest.raises(ValueError, match="must have a derivative at x"):
