@@ -101,6 +101,8 @@ row("f-shape-at-x", lambda: fl.jacobian(lambda x: np.ones(2 - (x[0] == 0.5)), [0
     "jacobian(f): must return the same shape at every point; got (1,) after (2,). Make its shape independent of x.")  # fmt: skip
 refused("f-vector", ValueError, "(f): must return one number; got an array of shape (2,). Use fallline.jacobian for functions with several outputs.",
         f=lambda x: x)  # fmt: skip
+refused("f-empty", ValueError, "(f): must return one number; got an array of shape (0,). Use fallline.jacobian for functions with several outputs.",
+        f=lambda x: x[:0])  # fmt: skip
 for id, function in (("hessian", fl.hessian), ("hvp", lambda f, x, **ways: fl.hvp(f, x, x, **ways))):
     row(f"{id}-complex", lambda function=function: function(square, X, method="complex"), ValueError,
         f'{id}(method): must not be "complex" without jac, as it takes first derivatives; got \'complex\'. '

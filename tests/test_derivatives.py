@@ -287,6 +287,8 @@ def test_single_precision(method):
         found = fl.gradient(f, point, method=method)
         assert found.dtype == point.dtype
         assert found == pytest.approx(np.cos(x), rel=5e-3 if method == "forward" else 1e-3)
+    stacked = lambda x: np.sin(x).sum(axis=-1).astype(np.float32)  # noqa: E731
+    assert fl.gradient(stacked, x.astype(float), method=method, vectorized=True) == pytest.approx(np.cos(x), abs=5e-3)
     found = fl.gradient(lambda x: float(np.sin(x.astype(float)).sum()), x, method="central", accuracy=4)
     assert found == pytest.approx(np.cos(x.astype(float)), abs=1e-5)
     full = fl.gradient(lambda x: np.sin(x).sum(), x, method=method, full_output=True)
@@ -416,6 +418,35 @@ def test_noise_widens_the_steps():
     exact = fl.gradient(lambda x: float(np.sin(x).sum()), x, noise=0, full_output=True)
     assert exact.noise == 0
     assert exact.value == pytest.approx(np.cos(x))
+
+
+def test_the_step_that_fits_the_noise():
+    """The error h**2/6 + noise/h of central differences is least for h**3 = 3 noise; steps are powers of two."""
+    nearest = lambda h: 2.0 ** round(math.log2(h))  # noqa: E731
+    for slope in (8.0, 2.0**-7):  # noise counts relative to how much f varies over half the scale
+        found = fl.derivative(lambda t, a=slope: a * t, 1.0, method="central", noise=2.0**-20, full_output=True)
+        assert found.step == nearest((3 * 2.0**-20 / (slope / 2)) ** (1 / 3))
+    found = fl.derivative(np.exp, 1.0, method="central", noise=1e-30, full_output=True)
+    assert found.step == nearest((3 * 2.0**-54) ** (1 / 3))  # rounding is there in any case, a quarter of eps
+    both = fl.jacobian(lambda x: np.array([8 * x[0], x[0] / 128]), [1.0], noise=2.0**-20, full_output=True)
+    weak = fl.gradient(lambda x: x[0] / 128, [1.0], noise=2.0**-20, full_output=True)
+    assert both.step.tolist() == [[weak.step[0]]] * 2  # the output in which noise counts most decides
+    root = fl.gradient(lambda x: np.sqrt(x).sum(), np.array([0.3]), noise=1e-10)  # sqrt(0.3 - 0.5) is NaN
+    assert root == pytest.approx([0.5 / math.sqrt(0.3)], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"noise": 1e-7}, {"noise": "estimate"}, {"step": "shi"}, {"step": 0.125}, {"accuracy": 4}, {"method": "adaptive"}],
+)
+def test_every_entry_of_an_array_has_the_derivative_that_it_has_alone(options):
+    x = np.array([0.5, 2.0, -3.0])
+    options = {"method": "central", "full_output": True} | options
+    together = fl.derivative(lambda t: math.exp(t) * 10, x, **options)
+    for i, one in enumerate(x):
+        alone = fl.derivative(lambda t: math.exp(t) * 10, one, **options)
+        for name in ("value", "error", "step", "status"):
+            assert getattr(together, name)[i] == getattr(alone, name), name
 
 
 @pytest.mark.parametrize("level", [1e-14, 1e-10, 1e-6, 1e-4])
@@ -650,7 +681,7 @@ def test_hessians_are_symmetric_and_bounded(options):
 def test_second_derivatives_follow_the_units_of_x():
     """In units of other powers of two, values, errors and steps are the same numbers in those units, bit for bit."""
     units = np.array([2.0**12, 2.0**-6, 2.0**4])
-    x, v = np.array([0.75, 1.25, 2.5]), np.array([1.0, -2.0, 0.5])
+    x, v = np.array([0.75, -1.25, 2.5]), np.array([1.0, -2.0, 0.5])
     f = lambda x: float(np.exp(x[0] - x[1]) * np.sin(x[2]))  # noqa: E731
     scaled = lambda y: f(y / units)  # noqa: E731
     for method in ("central", "adaptive"):
@@ -713,6 +744,11 @@ def test_a_hessian_takes_the_steps_that_are_asked_for():
     assert len(both) == 2
     assert (both <= step).all()  # the least of both: the other entry moves less
     assert (both.max(axis=0) == step).any()
+    f.points.clear()
+    x = np.array([-1024.0, 2.0, 0.0])
+    fl.hvp(f, x, [0.0, 0.0, 1.0])  # along the last axis and each, which move in proportion to their magnitudes
+    moved = np.abs(np.array(f.points) - x)
+    assert {tuple(row / row[2]) for row in moved if row[2] and row[:2].any()} == {(1024.0, 0.0, 1.0), (0.0, 2.0, 1.0)}
 
 
 def test_opposite_entries_of_a_hessian_from_gradients():
@@ -769,6 +805,10 @@ def test_status_and_error_where_no_derivative_exists():
         assert fl.derivative(step, 0.2500001, full_output=True, **options).error != 0
     with pytest.raises(ValueError, match="grow when the step shrinks"):
         fl.derivative(np.cbrt, 0.0)
+    with pytest.raises(ValueError, match="grow when the step shrinks"):
+        fl.hessian(lambda x: abs(x[0]), [0.0], method="adaptive")
+    with pytest.raises(ValueError, match=r"infinite slope, at x\[1\]\."):
+        fl.gradient(lambda x: x[0] + np.cbrt(x[1]), [1.0, 0.0], method="adaptive")
     with pytest.raises(ValueError, match="wildly"):
         fl.derivative(np.sin, 1e20)
 
@@ -855,6 +895,8 @@ def test_the_complex_step_at_every_entry_of_an_array():
 
 
 NOT_ANALYTIC = {
+    "a small part": lambda x: (x**2).sum() + 1e-4 * np.abs(x).sum(),
+    "NaN": lambda x: np.where(np.iscomplex(x), np.nan * 1j, x**2).sum(),
     "abs": lambda x: np.abs(x).sum() + 0 * x.sum(),
     "conj": lambda x: (x * np.conj(x)).sum() + 0 * x.sum(),
     "norm": lambda x: np.linalg.norm(x),
