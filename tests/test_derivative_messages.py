@@ -505,6 +505,12 @@ row(
     ValueError,
     "jacobian(sparsity): must have a row for each output of f; got 3 rows for 2 outputs. Correct the pattern.",
 )
+row(
+    "sparsity-rows-few",
+    lambda: fl.jacobian(lambda x: x, X, sparsity=np.ones((1, 2))),
+    ValueError,
+    "jacobian(sparsity): must have a row for each output of f; got 1 rows for 2 outputs. Correct the pattern.",
+)
 row("sparsity-missing", lambda: fl.jacobian(lambda x: np.array([x[0] + 5 * x[1], x[1]]), X, sparsity=np.eye(2)), ValueError,
     "jacobian(sparsity): must cover every entry that is not 0; got a derivative of ... of output 0 along a random direction, where the pattern's entries make .... Add the missing entries, or leave sparsity out.")  # fmt: skip
 
