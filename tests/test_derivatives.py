@@ -275,7 +275,17 @@ def test_complex_valued_functions():
     assert full.value == pytest.approx(np.array([[1j, 0], [0, 1]]), abs=1e-9)
     assert (abs(full.value - [[1j, 0], [0, 1]]) <= full.error).all()
     assert fl.hessian(lambda x: x[0] * x[1] * 1j, x) == pytest.approx(1j * np.array([[0, 1], [1, 0]]), abs=1e-6)
-    assert fl.derivative(lambda t: abs(t) + 1j, 0.0, full_output=True).status == "kink"
+    for method in ("central", "forward", "adaptive"):
+        assert fl.derivative(lambda t: t**2 + 0j, 0.7, method=method) == pytest.approx(1.4, abs=1e-7)
+        assert fl.derivative(lambda t: complex(1e-20, math.exp(t)), 0.7, method=method) == pytest.approx(
+            1j * math.exp(0.7), abs=1e-7
+        )
+        for f in (lambda t: abs(t) + 1j * t, lambda t: t + 1j * abs(t)):  # a kink of either part
+            assert fl.derivative(f, 0.0, method=method, full_output=True).status == "kink"
+        for unit in (1, 1j):  # the other part is known exactly
+            full = fl.derivative(lambda t, u=unit: u * math.exp(9 * math.sin(t)), 0.7, method=method, full_output=True)
+            truth = unit * 9 * math.cos(0.7) * math.exp(9 * math.sin(0.7))
+            assert 0 < abs(full.value - truth) <= full.error < 1e-2 * abs(truth)
 
 
 @pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
