@@ -589,6 +589,11 @@ def test_corners_and_fixed_entries():
     for options in ({}, {"noise": "estimate"}, {"full_output": True}, {"method": "adaptive"}):
         found = fl.partial(f, x, 0, bounds=bounds, **({"method": "central"} | options))
         assert getattr(found, "value", found) == pytest.approx(math.exp(2) / 2, rel=1e-7)
+    rng = np.random.default_rng(0)
+    noisy = fl.partial(
+        lambda x: f(x) + 1e-6 * rng.normal(), x, 0, bounds=bounds, noise="estimate", method="central", full_output=True
+    )
+    assert 1e-7 < noisy.noise < 1e-5
     hessian = fl.hessian(lambda y: f(np.append(y, 0.5)), x[:2], bounds=(0, 1), accuracy=4)
     assert hessian == pytest.approx(math.exp(2) / 2 * np.array([[1, 2], [2, 4]]), rel=1e-5)
     product = fl.hvp(lambda y: f(np.append(y, 0.5)), x[:2], [1.0, -1.0], bounds=(0, 1), accuracy=4)
