@@ -570,6 +570,31 @@ def test_nfev_counts_every_call_of_a_native_function(options):
     assert fl.gradient(f, x, full_output=True, **options).nfev == len(calls)
 
 
+def test_native_functions_along_lines_that_machine_code_does_not_know():
+    """Bounds, diagonals of a Hessian, and x + h that is rounded: the points are those of a Python function."""
+    seen = []
+    cube = lambda x: x[0] ** 3 * x[1] + x[2] ** 2  # noqa: E731
+
+    @SIGNATURE
+    def native(x, n, user_data):
+        seen.append([x[i] for i in range(n)])
+        return cube(seen[-1])
+
+    x = np.array([3.0, 0.1, -5.0])
+    python = Recorder(lambda x: cube(x.tolist()))
+    for function, options in (
+        (fl.gradient, {"bounds": ([2.9, 0.1, -5.5], [3.0, 0.2, -4.5]), "step": 0.07}),
+        (fl.gradient, {"step": 0.3}),
+        (fl.gradient, {"step": 0.3, "method": "forward"}),
+        (fl.hessian, {}),
+        (fl.hessian, {"method": "forward", "accuracy": 2}),
+    ):
+        seen.clear()
+        python.points.clear()
+        assert np.array_equal(function(native, x, **options), function(python, x, **options))
+        assert {tuple(point) for point in seen} == {tuple(point) for point in np.array(python.points).tolist()}
+
+
 def test_a_compiled_function_is_called_in_the_ways_that_are_asked_for():
     """As native code it knows but one: what it cannot do is refused by itself, as a Python function is."""
     product, points = fl.compile("x*y"), []
