@@ -4,6 +4,7 @@ import concurrent.futures
 import ctypes
 import math
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -17,6 +18,7 @@ import pytest
 import fallline as fl
 from fallline.evaluate import Function, Points, Rows
 from fallline.space import Space
+from fallline.workers import worker_map
 
 CENTRAL = {"method": "central"}
 
@@ -476,10 +478,18 @@ def test_x_may_change_while_it_is_differentiated():
     assert fl.gradient(f, x) == pytest.approx([2, 4])
 
 
+def process(_):
+    return os.getpid()
+
+
 @FORKS
 def test_all_processes_of_this_machine(monkeypatch):
     monkeypatch.setattr("fallline.workers.usable_cpus", lambda: 2)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=-1), fl.gradient(cube_sum, X))
+    with worker_map("gradient", -1) as mapped:
+        assert os.getpid() not in mapped(process, range(4))
+    with worker_map("gradient", 1) as mapped:
+        assert mapped is None  # one process is this one
 
 
 def fails(x):
