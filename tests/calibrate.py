@@ -219,8 +219,8 @@ def use_of_bounds(each: int) -> dict[str, str]:
     seen: list[Any] = []
     original = probes.Probe.judge
 
-    def judge(self: Any, slope: Any, line: Any) -> Any:
-        seen.append(original(self, slope, line))
+    def judge(self: Any, *asked: Any) -> Any:
+        seen.append(original(self, *asked))
         return seen[-1]
 
     probes.Probe.judge = judge  # type: ignore[method-assign]

@@ -195,6 +195,43 @@ def test_single_precision_jacobians():
     assert wrong.verdict == "fail"
 
 
+@pytest.mark.parametrize("tree", [False, True])
+def test_what_is_right_to_single_precision_alone(tree):
+    """As a gradient may be: x and f are doubles, and mistakes are still found."""
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    single = lambda a: {"x": np.float32(a)} if tree else np.float32(a)  # noqa: E731
+    of = (lambda t: t["x"]) if tree else (lambda x: x)
+    x = {"x": X} if tree else X
+
+    def verdicts(factor):
+        yield fl.check_jacobian(lambda x: np.sin(A @ of(x)), lambda x: single(factor * dense(of(x))), x)
+        yield fl.check_products(
+            lambda x: np.sin(A @ of(x)),
+            x,
+            jvp=lambda x, v: np.float32(factor * dense(of(x)) @ of(v)),
+            vjp=lambda x, u: single(u @ dense(of(x))),
+        )
+        yield fl.check_hvp(
+            lambda x: {"x": A.T @ np.sin(A @ of(x))} if tree else A.T @ np.sin(A @ x),
+            lambda x, v: single(factor * A.T @ (dense(of(x)) @ of(v))),
+            x,
+        )
+
+    assert [report.verdict for report in verdicts(1.0)] == ["pass"] * 3
+    assert [report.verdict for report in verdicts(1.01)] == ["fail"] * 3
+
+
+def test_single_precision_products():
+    """What u.(Jv) and (uJ).v differ by is the rounding of float32."""
+    x, B = X.astype(np.float32), A.astype(np.float32)
+    slopes = lambda x: np.cos(B @ x)[:, None] * B  # noqa: E731
+    f, forward = lambda x: np.sin(B @ x), lambda x, v: slopes(x) @ v
+    backward = lambda x, u: u.astype(np.float32) @ slopes(x)  # noqa: E731
+    assert fl.check_products(f, x, jvp=forward, vjp=backward).passed
+    gradient = lambda x: B.T @ np.sin(B @ x)  # noqa: E731
+    assert fl.check_hvp(gradient, lambda x, v: B.T @ (slopes(x) @ v), x).passed
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Products
 # ---------------------------------------------------------------------------------------------------------------------

@@ -99,8 +99,12 @@ refused("f-shape", ValueError, "(f): must return the same shape at every point; 
         f=lambda x: x[: 1 + (x[0] < 0.5)])  # fmt: skip
 refused("f-shape-later", ValueError, "(f): must return the same shape at every point; got (2,) after (1,). Make its shape independent of x.",
         f=lambda x: x[: 1 + (x[1] != 1.5)])  # fmt: skip
+row("f-shape-at-x", lambda: fl.jacobian(lambda x: np.ones(2 - (x[0] == 0.5)), [0.5], method="forward"), ValueError,
+    "jacobian(f): must return the same shape at every point; got (1,) after (2,). Make its shape independent of x.")  # fmt: skip
 refused("f-vector", ValueError, "(f): must return one number; got an array of shape (2,). Use fallline.jacobian for functions with several outputs.",
         f=lambda x: x)  # fmt: skip
+refused("f-empty", ValueError, "(f): must return one number; got an array of shape (0,). Use fallline.jacobian for functions with several outputs.",
+        f=lambda x: x[:0])  # fmt: skip
 for id, function in (("hessian", fl.hessian), ("hvp", lambda f, x, **ways: fl.hvp(f, x, x, **ways))):
     row(f"{id}-complex", lambda function=function: function(square, X, method="complex"), ValueError,
         f'{id}(method): must not be "complex" without jac, as it takes first derivatives; got \'complex\'. '
@@ -340,6 +344,9 @@ refused(
     relative=True,
 )
 refused("typical", ValueError, f"(typical): {POSITIVE.format(0.0)}", typical=0)
+refused("typical-zero", ValueError, f"(typical): {POSITIVE.format(0.0)}", typical=0.0)
+refused("typical-inf", ValueError, f"(typical): {POSITIVE.format(np.inf)}", typical=np.inf)
+refused("typical-inf-entry", ValueError, f"(typical): {POSITIVE.format(np.inf)}", typical=[1.0, np.inf])
 refused(
     "typical-shape",
     ValueError,
@@ -377,6 +384,12 @@ row(
     TypeError,
     "hessian(order): must be a keyword that it takes; got 'order'. It takes f, x, jac, ....",
 )
+row(
+    "keyword-options",
+    lambda: fl.hvp(square, X, X, options=None),
+    TypeError,
+    "hvp(options): must be a keyword that it takes; got 'options'. It takes f, x, v, jac, ....",
+)
 CALL = ": must be called with its arguments, and options by keyword; got a call with {}. See help(fallline.{})."
 row(
     "call-few",
@@ -389,6 +402,12 @@ row(
     lambda: fl.gradient(square, X, 2),
     TypeError,
     "gradient" + CALL.format("too many positional arguments", "gradient"),
+)
+row(
+    "call-twice",
+    lambda: fl.gradient(square, X, x=X),
+    TypeError,
+    "gradient" + CALL.format("multiple values for argument 'x'", "gradient"),
 )
 
 # ---- bounds
@@ -452,6 +471,24 @@ row(
     lambda: fl.directional(tree_square, TREE, {"a": np.ones(2), "c": 1.0}),
     ValueError,
     "directional(v): must be of x's structure, with 'a', 'b'; got 'a', 'c'. Pass one entry for each of x.",
+)
+row(
+    "direction-key-more",
+    lambda: fl.directional(tree_square, TREE, {"a": np.ones(2), "b": 1.0, "c": 1.0}),
+    ValueError,
+    "directional(v): must be of x's structure, with 'a', 'b'; got 'a', 'b', 'c'. Pass one entry for each of x.",
+)
+row(
+    "direction-array-more",
+    lambda: fl.directional(lambda t: t[0].sum(), [X], [X, X]),
+    ValueError,
+    "directional(v): must be of x's structure, with '0'; got '0', '1'. Pass one entry for each of x.",
+)
+row(
+    "direction-transposed",
+    lambda: fl.directional(square, np.ones((2, 3)), np.ones((3, 2))),
+    ValueError,
+    "directional(v): must be of x's structure; got shape (3, 2) where x has (2, 3). Reshape it.",
 )
 row(
     "direction-shape",
@@ -519,6 +556,7 @@ row(
 for id, i, x, names in (
     ("outside", 2, X, "'0' of shape (2,)"), ("slice", slice(1), X, "'0' of shape (2,)"), ("few", 0, np.ones((2, 2)), "'0' of shape (2, 2)"),
     ("name", ("c", 0), TREE, "'a' of shape (2,), 'b' of shape ()"), ("none", None, X, "'0' of shape (2,)"), ("float", 0.5, X, "'0' of shape (2,)"),
+    ("ragged", [[0], [0, 1]], X, "'0' of shape (2,)"), ("slice of text", slice("a"), X, "'0' of shape (2,)"),
 ):  # fmt: skip
     row(
         f"partial-{id}",
@@ -542,6 +580,12 @@ row(
     lambda: fl.jacobian(lambda x: x, X, sparsity=np.ones((3, 2))),
     ValueError,
     "jacobian(sparsity): must have a row for each output of f; got 3 rows for 2 outputs. Correct the pattern.",
+)
+row(
+    "sparsity-rows-few",
+    lambda: fl.jacobian(lambda x: x, X, sparsity=np.ones((1, 2))),
+    ValueError,
+    "jacobian(sparsity): must have a row for each output of f; got 1 rows for 2 outputs. Correct the pattern.",
 )
 row("sparsity-missing", lambda: fl.jacobian(lambda x: np.array([x[0] + 5 * x[1], x[1]]), X, sparsity=np.eye(2)), ValueError,
     "jacobian(sparsity): must cover every entry that is not 0; got a derivative of ... of output 0 along a random direction, where the pattern's entries make .... Add the missing entries, or leave sparsity out.")  # fmt: skip

@@ -144,6 +144,7 @@ TREES = [
     3.0, np.float64(3.0), np.float32(3.0), 3, np.array(3.0), np.ones(3), np.ones(3, np.float32), np.arange(1, 4),
     [1.0, 2.0], (1, 2.0), MATRIX, np.ones((2, 2, 2)), {"a": np.ones(2), "b": 2.0},
     [np.ones(2), np.ones((1, 2), np.float32)], {"l": [np.ones(1), {"c": (np.ones(2), 4)}]}, Point(np.ones(2), 3.0),
+    Point(2.0, 3.0), [Point(2.0, 3.0)], np.arange(1, 4, dtype=np.uint8),
     [[1.0], [2.0, 3.0]], np.zeros(0), {}, [], {"a": np.zeros((0, 3)), "b": 1.0},
 ]  # fmt: skip
 
@@ -218,6 +219,12 @@ def test_derivative_at_many_points():
     assert type(fl.derivative(math.sin, 1.0)) is np.float64
     assert fl.derivative(math.sin, np.array(1.0)).shape == ()
     assert fl.derivative(np.sin, x.astype(np.float32)).dtype == np.float32
+    seen = []
+    fl.derivative(lambda t: seen.append(type(t)) or float(t), np.float32([1.0, 2.0]))
+    assert set(seen) == {np.float32}
+    assert fl.derivative(lambda t: 1e39 * float(t), np.float32(1.0)) == np.inf  # no float32 is that large
+    mixed = fl.derivative(lambda t: np.exp(float(t)), {"single": np.float32([0.5]), "double": np.array([0.3])})
+    assert mixed["double"] == pytest.approx(math.exp(0.3), rel=1e-12)
     assert fl.derivative(np.sin, x, method="complex", bounds=(np.zeros((2, 3)), 4.0), typical=x) == pytest.approx(
         np.cos(x)
     )
@@ -236,6 +243,9 @@ def test_the_hessian_has_the_shape_of_x_twice():
     assert found["b"]["a"][:, 0] == pytest.approx([2, 2])
     assert found["b"]["b"] == pytest.approx(0, abs=1e-6)
     assert fl.hessian(lambda x: x**3, 2.0) == pytest.approx(12)
+    product = fl.hvp(lambda t: (t["a"] ** 2).sum() * t["b"], tree, {"a": np.ones((2, 1)), "b": 1.0}, accuracy=4)
+    assert product["a"] == pytest.approx(np.full((2, 1), 2 * 2 + 2 * 1), abs=1e-6)
+    assert product["b"] == pytest.approx(2 * 1 + 2 * 1, abs=1e-6)
     assert fl.hessian(lambda x: 0.0, np.zeros(0)).shape == (0, 0)
 
 
@@ -266,7 +276,17 @@ def test_complex_valued_functions():
     assert full.value == pytest.approx(np.array([[1j, 0], [0, 1]]), abs=1e-9)
     assert (abs(full.value - [[1j, 0], [0, 1]]) <= full.error).all()
     assert fl.hessian(lambda x: x[0] * x[1] * 1j, x) == pytest.approx(1j * np.array([[0, 1], [1, 0]]), abs=1e-6)
-    assert fl.derivative(lambda t: abs(t) + 1j, 0.0, full_output=True).status == "kink"
+    for method in ("central", "forward", "adaptive"):
+        assert fl.derivative(lambda t: t**2 + 0j, 0.7, method=method) == pytest.approx(1.4, abs=1e-7)
+        assert fl.derivative(lambda t: complex(1e-20, math.exp(t)), 0.7, method=method) == pytest.approx(
+            1j * math.exp(0.7), abs=1e-7
+        )
+        for f in (lambda t: abs(t) + 1j * t, lambda t: t + 1j * abs(t)):  # a kink of either part
+            assert fl.derivative(f, 0.0, method=method, full_output=True).status == "kink"
+        for unit in (1, 1j):  # the other part is known exactly
+            full = fl.derivative(lambda t, u=unit: u * math.exp(9 * math.sin(t)), 0.7, method=method, full_output=True)
+            truth = unit * 9 * math.cos(0.7) * math.exp(9 * math.sin(0.7))
+            assert 0 < abs(full.value - truth) <= full.error < 1e-2 * abs(truth)
 
 
 @pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
@@ -278,11 +298,43 @@ def test_single_precision(method):
         found = fl.gradient(f, point, method=method)
         assert found.dtype == point.dtype
         assert found == pytest.approx(np.cos(x), rel=5e-3 if method == "forward" else 1e-3)
+    stacked = lambda x: np.sin(x).sum(axis=-1).astype(np.float32)  # noqa: E731
+    assert fl.gradient(stacked, x.astype(float), method=method, vectorized=True) == pytest.approx(np.cos(x), abs=5e-3)
     found = fl.gradient(lambda x: float(np.sin(x.astype(float)).sum()), x, method="central", accuracy=4)
     assert found == pytest.approx(np.cos(x.astype(float)), abs=1e-5)
     full = fl.gradient(lambda x: np.sin(x).sum(), x, method=method, full_output=True)
     assert (abs(full.value - np.cos(x.astype(float))) <= full.error).all()
     assert full.error.max() < 1e-2
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "adaptive"])
+def test_single_precision_in_a_part_of_x(method):
+    """Every entry has steps that fit its own precision."""
+    x = {"single": np.float32([0.1, 0.7, 2.3]), "double": np.array([0.1, 0.7, 2.3])}
+    f = lambda t: np.sin(t["single"].astype(float)).sum() + np.sin(t["double"]).sum()  # noqa: E731
+    full = fl.gradient(f, x, method=method, full_output=True)
+    for name, allowed in (("single", 5e-3 if method == "forward" else 1e-4), ("double", 1e-7)):
+        exact = np.cos(x[name].astype(float))
+        assert full.value[name].dtype == x[name].dtype
+        assert full.value[name] == pytest.approx(exact, abs=allowed)
+        assert (abs(full.value[name] - exact) <= full.error[name]).all()
+    assert (full.step["double"] < full.step["single"]).all() or method == "adaptive"
+
+
+def test_what_x_really_moves_by_in_single_precision():
+    """A line has the same slope however far x moves, and 0.1 + 0.003 is rounded to 24 bits."""
+    for x in (np.float32([0.1, 0.7]), {"a": np.float32([0.1, 0.7]), "b": 2.0}):
+        line = lambda x: 3 * float(x["a"][0] + 0.0 if isinstance(x, dict) else x[0])  # noqa: E731
+        found = fl.gradient(line, x, step=0.003)
+        assert (found["a"] if isinstance(x, dict) else found)[0] == np.float32(3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_order_of_x_in_memory(order):
+    weights = np.arange(1.0, 7.0).reshape(2, 3)
+    x = np.array(weights, order=order)
+    assert fl.gradient(lambda x: float((weights * x).sum()), x) == pytest.approx(weights)
+    assert fl.gradient(lambda x: float((weights * x[::-1]).sum()), x[:, ::-1]) == pytest.approx(weights[::-1])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -377,6 +429,35 @@ def test_noise_widens_the_steps():
     exact = fl.gradient(lambda x: float(np.sin(x).sum()), x, noise=0, full_output=True)
     assert exact.noise == 0
     assert exact.value == pytest.approx(np.cos(x))
+
+
+def test_the_step_that_fits_the_noise():
+    """The error h**2/6 + noise/h of central differences is least for h**3 = 3 noise; steps are powers of two."""
+    nearest = lambda h: 2.0 ** round(math.log2(h))  # noqa: E731
+    for slope in (8.0, 2.0**-7):  # noise counts relative to how much f varies over half the scale
+        found = fl.derivative(lambda t, a=slope: a * t, 1.0, method="central", noise=2.0**-20, full_output=True)
+        assert found.step == nearest((3 * 2.0**-20 / (slope / 2)) ** (1 / 3))
+    found = fl.derivative(np.exp, 1.0, method="central", noise=1e-30, full_output=True)
+    assert found.step == nearest((3 * 2.0**-54) ** (1 / 3))  # rounding is there in any case, a quarter of eps
+    both = fl.jacobian(lambda x: np.array([8 * x[0], x[0] / 128]), [1.0], noise=2.0**-20, full_output=True)
+    weak = fl.gradient(lambda x: x[0] / 128, [1.0], noise=2.0**-20, full_output=True)
+    assert both.step.tolist() == [[weak.step[0]]] * 2  # the output in which noise counts most decides
+    root = fl.gradient(lambda x: np.sqrt(x).sum(), np.array([0.3]), noise=1e-10)  # sqrt(0.3 - 0.5) is NaN
+    assert root == pytest.approx([0.5 / math.sqrt(0.3)], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"noise": 1e-7}, {"noise": "estimate"}, {"step": "shi"}, {"step": 0.125}, {"accuracy": 4}, {"method": "adaptive"}],
+)
+def test_every_entry_of_an_array_has_the_derivative_that_it_has_alone(options):
+    x = np.array([0.5, 2.0, -3.0])
+    options = {"method": "central", "full_output": True} | options
+    together = fl.derivative(lambda t: math.exp(t) * 10, x, **options)
+    for i, one in enumerate(x):
+        alone = fl.derivative(lambda t: math.exp(t) * 10, one, **options)
+        for name in ("value", "error", "step", "status"):
+            assert getattr(together, name)[i] == getattr(alone, name), name
 
 
 @pytest.mark.parametrize("level", [1e-14, 1e-10, 1e-6, 1e-4])
@@ -531,10 +612,12 @@ def test_sides_switch_and_keep_their_order():
 def test_bounds_of_many_forms():
     optimize = types.SimpleNamespace(lb=[0.0, -np.inf], ub=np.array([1.0, 2.0]))
     one_for_all = types.SimpleNamespace(lb=np.array([0.0]), ub=np.array([2.0]))  # as of scipy.optimize.Bounds(0, 2)
-    for bounds in ((0, 2), ([0, 0], [1, 2]), (0, [1, 2]), optimize, one_for_all, (-np.inf, np.inf)):
+    half_open = ([-np.inf, 0], [1, np.inf])
+    for bounds in ((0, 2), [0, 2], ([0, 0], [1, 2]), (0, [1, 2]), optimize, one_for_all, (-np.inf, np.inf), half_open):
         f = recorded(lambda x: float((x**3).sum()))
         assert fl.gradient(f, [1.0, 2.0], bounds=bounds) == pytest.approx([3.0, 12.0])
-        if bounds != (-np.inf, np.inf):
+        assert (np.array(f.points)[:, 0] <= 1).all() or bounds in ((0, 2), [0, 2], one_for_all, (-np.inf, np.inf))
+        if bounds not in ((-np.inf, np.inf), half_open):
             assert (np.array(f.points) <= [2.0, 2.0]).all()
     tree = {"a": np.ones(2), "b": 0.0}
     found = fl.gradient(lambda t: t["a"].sum() * math.exp(t["b"]), tree, bounds=({"b": 0.0, "a": [0, 0]}, 1.0))
@@ -556,6 +639,11 @@ def test_corners_and_fixed_entries():
     for options in ({}, {"noise": "estimate"}, {"full_output": True}, {"method": "adaptive"}):
         found = fl.partial(f, x, 0, bounds=bounds, **({"method": "central"} | options))
         assert getattr(found, "value", found) == pytest.approx(math.exp(2) / 2, rel=1e-7)
+    rng = np.random.default_rng(0)
+    noisy = fl.partial(
+        lambda x: f(x) + 1e-6 * rng.normal(), x, 0, bounds=bounds, noise="estimate", method="central", full_output=True
+    )
+    assert 1e-7 < noisy.noise < 1e-5
     hessian = fl.hessian(lambda y: f(np.append(y, 0.5)), x[:2], bounds=(0, 1), accuracy=4)
     assert hessian == pytest.approx(math.exp(2) / 2 * np.array([[1, 2], [2, 4]]), rel=1e-5)
     product = fl.hvp(lambda y: f(np.append(y, 0.5)), x[:2], [1.0, -1.0], bounds=(0, 1), accuracy=4)
@@ -592,7 +680,8 @@ def test_outputs_that_are_not_finite_do_not_harm_the_others():
 def test_a_vector_function_that_raises_at_some_points():
     f = lambda t: np.array([math.log(t), t, 2 * t])  # noqa: E731
     for method in ("central", "backward", "adaptive"):
-        assert fl.derivative(f, 1e-7, method=method) == pytest.approx([1e7, 1, 2], rel=2e-3)
+        for workers in (None, map):
+            assert fl.derivative(f, 1e-7, method=method, workers=workers) == pytest.approx([1e7, 1, 2], rel=2e-3)
 
 
 @pytest.mark.parametrize("f", [lambda t: math.nan, lambda t: math.log(-1), lambda t: 1 / 0, lambda t: np.inf])
@@ -692,6 +781,106 @@ def test_hessians_are_symmetric_and_bounded(options):
         assert np.array_equal(fl.hessian(f, x, **options), full.value)
 
 
+def test_second_derivatives_follow_the_units_of_x():
+    """In units of other powers of two, values, errors and steps are the same numbers in those units, bit for bit."""
+    units = np.array([2.0**12, 2.0**-6, 2.0**4])
+    x, v = np.array([0.75, -1.25, 2.5]), np.array([1.0, -2.0, 0.5])
+    f = lambda x: float(np.exp(x[0] - x[1]) * np.sin(x[2]))  # noqa: E731
+    scaled = lambda y: f(y / units)  # noqa: E731
+    for method in ("central", "adaptive"):
+        plain = fl.hessian(f, x, method=method, full_output=True, noise=1e-12)
+        other = fl.hessian(scaled, x * units, typical=units, method=method, full_output=True, noise=1e-12)
+        pair = np.outer(units, units)
+        assert (plain.error > 0).all()
+        assert np.array_equal(other.value, plain.value / pair)
+        assert np.array_equal(other.error, plain.error / pair)
+        assert other.step == pytest.approx(plain.step * np.sqrt(pair), rel=1e-15, abs=0)
+        plain = fl.hvp(f, x, v, method=method, full_output=True, noise=1e-12)
+        other = fl.hvp(scaled, x * units, v * units, typical=units, method=method, full_output=True, noise=1e-12)
+        assert (plain.error > 0).all()
+        assert np.array_equal(other.value, plain.value / units)
+        assert np.array_equal(other.error, plain.error / units)
+        assert np.array_equal(other.step, plain.step * units)
+
+
+def test_the_errors_of_second_derivatives_add_up():
+    """Where f is constant along one of the directions, the other one has all of the error."""
+    near_bounds = {"typical": 64.0, "bounds": ([-100, -100], [300, 1.01])}  # the second axis points down
+    for options in ({"typical": 64.0}, near_bounds):
+        for f, mixed in ((lambda x: np.exp(x[0] - x[1]), -1.0), (lambda x: np.exp(x[0] + x[1] - 2), 1.0)):
+            truth = np.array([[1.0, mixed], [mixed, 1.0]])
+            found = fl.hessian(f, [1.0, 1.0], full_output=True, **options)
+            assert (np.abs(found.value - truth) <= found.error).all()
+            assert found.error.max() < 0.5
+            for v in np.eye(2):
+                found = fl.hvp(f, [1.0, 1.0], v, full_output=True, **options)
+                assert (np.abs(found.value - truth @ v) <= found.error).all()
+                assert found.error.max() < 0.5
+    alone = fl.hessian(lambda x: np.exp(x[0]), [1.0, 1.0], full_output=True, typical=64.0)
+    assert alone.error[0, 1] == pytest.approx(alone.error[0, 0])  # along the diagonal, f is what it is along the axis
+
+
+def test_a_kink_along_one_direction_is_a_kink_of_the_mixed_derivative():
+    x = [1.0, 1.0]
+    along_the_axes = fl.hessian(lambda x: abs(x[0] - x[1]), x, full_output=True)  # constant along the diagonal
+    assert (along_the_axes.status != "ok").all()
+    f = lambda x: 1 + abs(x[0] + x[1] - 2) * (x[0] != 1) * (x[1] != 1)  # noqa: E731
+    along_the_diagonal = fl.hessian(f, x, full_output=True)
+    assert (along_the_diagonal.status == "ok").tolist() == [[True, False], [False, True]]
+    for axis in (0, 1):
+        one = fl.hessian(lambda x, i=axis: abs(x[i] - 1) * (x[1 - i] == 1), x, full_output=True)
+        assert one.status[axis, axis] != "ok"
+        assert one.status[1 - axis, 1 - axis] == "ok"
+        assert one.status[0, 1] == one.status[1, 0] != "ok"
+    for f in (lambda x: 1 + abs(x[0] - x[1]), lambda x: 1 + abs(x[0] + x[1] - 2)):
+        for v in ([1.0, 0.0], [0.0, 1.0]):
+            assert (fl.hvp(f, x, v, full_output=True).status != "ok").all()
+
+
+def test_a_hessian_takes_the_steps_that_are_asked_for():
+    x, step = np.array([8.0, 0.5]), np.array([2.0**-4, 2.0**-9])
+    f = recorded(lambda x: float(x[0] ** 2 * x[1]))
+    fl.hessian(f, x, step=step, typical=0.25)
+    moved = np.abs(np.array(f.points) - x)
+    assert {tuple(row) for row in moved if (row == 0).any()} == {(step[0], 0.0), (0.0, step[1]), (0.0, 0.0)}
+    both = moved[(moved > 0).all(axis=1)]
+    assert len(both) == 2
+    assert (both <= step).all()  # the least of both: the other entry moves less
+    assert (both.max(axis=0) == step).any()
+    f.points.clear()
+    x = np.array([-1024.0, 2.0, 0.0])
+    fl.hvp(f, x, [0.0, 0.0, 1.0])  # along the last axis and each, which move in proportion to their magnitudes
+    moved = np.abs(np.array(f.points) - x)
+    assert {tuple(row / row[2]) for row in moved if row[2] and row[:2].any()} == {(1024.0, 0.0, 1.0), (0.0, 2.0, 1.0)}
+
+
+def test_opposite_entries_of_a_hessian_from_gradients():
+    """The mean of two numbers is off from either by half their distance, and both entries have one bound."""
+    matrix = np.array([[2.0, 4.0, 0.0], [0.0, 8.0, 1.0], [0.0, 1.0, 1.0]])
+    found = fl.hessian(None, [0.5, 1.0, 2.0], jac=lambda x: matrix @ x, full_output=True)
+    assert found.value == pytest.approx((matrix + matrix.T) / 2, abs=1e-9)
+    assert found.error[0, 1] == found.error[1, 0] == pytest.approx(2.0, rel=1e-6)
+    curved = fl.hessian(
+        None, [1.0, 1.0], jac=lambda x: np.array([x[1] ** 7, 7 * x[0]]), step=[1e-9, 0.1], full_output=True
+    )
+    assert np.array_equal(curved.error, curved.error.T)
+    assert fl.hessian(None, [3.0], jac=lambda x: 2 * float(x[0])) == pytest.approx(np.array([[2.0]]))
+    with pytest.raises(ValueError, match="must have a derivative at x"):
+        fl.hessian(None, [0.0], jac=np.cbrt, method="adaptive")
+    with pytest.raises(ValueError, match="must have a derivative at x"):
+        fl.partial(lambda x: np.cbrt(x[0]) + x[1], [0.0, 1.0], 0)
+
+
+def test_products_along_zero_have_the_shape_and_dtype_of_the_result():
+    f = lambda x: np.array([[x[0], 1j, x[1]]])  # noqa: E731
+    found = fl.directional(f, [1.0, 2.0], [0.0, 0.0])
+    assert found.dtype == np.complex128
+    assert np.array_equal(found, np.zeros((1, 3)))
+    full = fl.directional(f, [1.0, 2.0], [0.0, 0.0], full_output=True)
+    assert full.error.shape == full.status.shape == (1, 3)
+    assert fl.directional(lambda x: x[:1], [1.0, 2.0], [0.0, 0.0]).dtype == np.float64
+
+
 def test_the_asymmetry_tells_of_a_wrong_gradient():
     jac = lambda x: np.array([-400 * x[0] * (x[1] - x[0] ** 2) - 2 * (1 - x[0]), 200 * (x[1] - x[0] ** 2)])  # noqa: E731
     right = fl.hessian(rosenbrock, [0.5, 2.0], jac=jac, full_output=True)
@@ -719,6 +908,10 @@ def test_status_and_error_where_no_derivative_exists():
         assert fl.derivative(step, 0.2500001, full_output=True, **options).error != 0
     with pytest.raises(ValueError, match="grow when the step shrinks"):
         fl.derivative(np.cbrt, 0.0)
+    with pytest.raises(ValueError, match="grow when the step shrinks"):
+        fl.hessian(lambda x: abs(x[0]), [0.0], method="adaptive")
+    with pytest.raises(ValueError, match=r"infinite slope, at x\[1\]\."):
+        fl.gradient(lambda x: x[0] + np.cbrt(x[1]), [1.0, 0.0], method="adaptive")
     with pytest.raises(ValueError, match="wildly"):
         fl.derivative(np.sin, 1e20)
 
@@ -785,7 +978,28 @@ def test_the_complex_step_is_exact():
     assert fl.directional(lambda x: x[0] * x[1], [2.0, 3.0], [1.0, 1.0], method="complex") == 5.0
 
 
+def test_the_complex_step_at_every_entry_of_an_array():
+    """Each has its own bounds, its own typical magnitude and its own precision."""
+    x, bounds = np.array([0.5, 10.0]), ([0.25, 9.5], [0.75, 10.5])
+    f = recorded(np.log)
+    full = fl.derivative(f, x, method="complex", bounds=bounds, typical=[4.0, 0.5], full_output=True)
+    assert full.value == pytest.approx(1 / x, rel=1e-15)
+    assert full.step == pytest.approx(1e-20 * np.array([4.0, 10.0]), rel=1e-12, abs=0)
+    points = np.real(f.points)
+    assert (
+        (bounds[0][0] <= points) & (points <= bounds[1][0]) | (bounds[0][1] <= points) & (points <= bounds[1][1])
+    ).all()
+    mixed = {"single": np.float32([0.5, 0.7]), "double": np.array([0.5, 0.7])}
+    full = fl.derivative(np.log, mixed, method="complex", full_output=True)
+    assert full.value["single"].dtype == np.float32
+    exact = 1 / mixed["single"].astype(float)
+    assert (abs(full.value["single"] - exact) <= full.error["single"]).all()  # a number of float32 is a rounded one
+    assert full.error["double"].max() < 1e-14
+
+
 NOT_ANALYTIC = {
+    "a small part": lambda x: (x**2).sum() + 1e-4 * np.abs(x).sum(),
+    "NaN": lambda x: np.where(np.iscomplex(x), np.nan * 1j, x**2).sum(),
     "abs": lambda x: np.abs(x).sum() + 0 * x.sum(),
     "conj": lambda x: (x * np.conj(x)).sum() + 0 * x.sum(),
     "norm": lambda x: np.linalg.norm(x),

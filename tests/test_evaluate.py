@@ -19,6 +19,7 @@ import pytest
 import fallline as fl
 from fallline.evaluate import Function, Points, Rows
 from fallline.space import Space
+from fallline.workers import worker_map
 
 CENTRAL = {"method": "central"}
 
@@ -394,6 +395,20 @@ FORKS = pytest.mark.filterwarnings(
 )
 
 
+def test_many_points_of_nothing():
+    assert fl.jacobian(lambda x: np.ones((len(x), 2)), np.zeros(0), vectorized=True).shape == (2, 0)
+
+
+def test_what_is_a_number():
+    """Numbers that NumPy would subtract in another way, and real ones among complex ones."""
+    assert fl.gradient(lambda x: x[0] > 5, [3.0, 1.0]).tolist() == [0, 0]
+    unsigned = lambda x: (8 - np.round(x)).astype(np.uint8)  # noqa: E731
+    assert fl.jacobian(unsigned, [5.0, 3.0], step=1.0).tolist() == [[-1, 0], [0, -1]]
+    sometimes_real = lambda x: x[0] ** 2 + 1j * x[1] if x[1] else x[0] ** 2  # noqa: E731
+    assert fl.gradient(sometimes_real, [3.0, 0.0]) == pytest.approx(np.array([6, 1j]))
+    assert fl.vjp(lambda x: float(x[0] * x[1]), [2.0, 3.0], 10.0) == pytest.approx([30, 20])
+
+
 @FORKS
 def test_workers_as_processes():
     expected = fl.gradient(cube_sum, X)
@@ -407,6 +422,17 @@ def test_workers_as_processes():
         assert fl.hessian(None, X, jac=Tree.jac, workers=pool.map) == pytest.approx(2 * np.eye(3))
         assert fl.derivative(Tree.log, 1e-6, workers=pool.map) == pytest.approx(1e6)  # NaN travels, too
         assert fl.gradient(np.prod, X, method="complex", workers=pool.map) == pytest.approx(X.prod() / X)
+
+
+def test_the_complex_step_on_workers():
+    rows = []
+
+    def mapped(function, questions):
+        rows.extend(row for _, row in questions)
+        return map(function, questions)
+
+    assert fl.gradient(np.prod, X, method="complex", workers=mapped) == pytest.approx(X.prod() / X)
+    assert sum(np.iscomplexobj(row) for row in rows) == len(X) + 1  # one more for the comparison
 
 
 def test_workers_as_threads_and_maps():
@@ -432,10 +458,39 @@ def test_workers_as_threads_and_maps():
     assert calls == [6]  # all points of a stage at once
 
 
+def test_warnings_of_numpy_at_points_of_ours_reach_nobody():
+    """In whatever thread f runs, and where it is called once alone."""
+    overflows = lambda x: 1 / (1 + np.exp(1000 * x).prod())  # noqa: E731
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        for ways in ({}, {"workers": executor.map}):
+            assert fl.gradient(overflows, X, **ways).tolist() == [0, 0, 0]
+            assert fl.directional(overflows, X, 0 * X, **ways) == 0
+            divides = lambda x: np.where(x.real > 0, x**2, 1 / (0 * x)).sum()  # noqa: E731
+            assert fl.gradient(divides, X, method="complex", **ways) == pytest.approx(2 * X)
+
+
+def test_x_may_change_while_it_is_differentiated():
+    x = np.array([1.0, 2.0])
+
+    def f(y):
+        x[:] = 99.0
+        return float((y**2).sum())
+
+    assert fl.gradient(f, x) == pytest.approx([2, 4])
+
+
+def process(_):
+    return os.getpid()
+
+
 @FORKS
 def test_all_processes_of_this_machine(monkeypatch):
     monkeypatch.setattr("fallline.workers.usable_cpus", lambda: 2)
     assert np.array_equal(fl.gradient(cube_sum, X, workers=-1), fl.gradient(cube_sum, X))
+    with worker_map("gradient", -1) as mapped:
+        assert os.getpid() not in mapped(process, range(4))
+    with worker_map("gradient", 1) as mapped:
+        assert mapped is None  # one process is this one
 
 
 def fails(x):
@@ -562,6 +617,57 @@ def test_native_gets_all_of_x(library):
     assert np.array_equal(X, before)
     assert len(seen) == 6
     assert [sum(a != b for a, b in zip(point, X, strict=True)) for point in seen] == [1] * 6
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 2}, {"method": "forward"}, {"step": 0.3}, {"step": 0.3, "order": 2}])
+def test_nfev_counts_every_call_of_a_native_function(options):
+    """With step 0.3, x + h is exact at some entries alone."""
+    calls = []
+    f = SIGNATURE(lambda x, n, user_data: calls.append(n) or sum(x[i] ** 3 for i in range(n)))
+    x = np.array([0.1, 1.0, 0.3])
+    assert fl.gradient(f, x, full_output=True, **options).nfev == len(calls)
+
+
+def test_native_functions_along_lines_that_machine_code_does_not_know():
+    """Bounds, diagonals of a Hessian, and x + h that is rounded: the points are those of a Python function."""
+    seen = []
+    cube = lambda x: x[0] ** 3 * x[1] + x[2] ** 2  # noqa: E731
+
+    @SIGNATURE
+    def native(x, n, user_data):
+        seen.append([x[i] for i in range(n)])
+        return cube(seen[-1])
+
+    x = np.array([3.0, 0.1, -5.0])
+    python = Recorder(lambda x: cube(x.tolist()))
+    for function, options in (
+        (fl.gradient, {"bounds": ([2.9, 0.1, -5.5], [3.0, 0.2, -4.5]), "step": 0.07}),
+        (fl.gradient, {"step": 0.3}),
+        (fl.gradient, {"step": 0.3, "method": "forward"}),
+        (fl.hessian, {}),
+        (fl.hessian, {"method": "forward", "accuracy": 2}),
+    ):
+        seen.clear()
+        python.points.clear()
+        assert np.array_equal(function(native, x, **options), function(python, x, **options))
+        assert {tuple(point) for point in seen} == {tuple(point) for point in np.array(python.points).tolist()}
+
+
+def test_a_compiled_function_is_called_in_the_ways_that_are_asked_for():
+    """As native code it knows but one: what it cannot do is refused by itself, as a Python function is."""
+    product, points = fl.compile("x*y"), []
+
+    def mapped(function, moves):
+        points.extend(moves)
+        return map(function, moves)
+
+    assert fl.gradient(product, [2.0, 3.0], workers=mapped) == pytest.approx([3, 2])
+    assert len(points) == 4
+    for x, options in (([2.0, 3.0, 4.0], {}), ([2.0], {}), ([2.0, 3.0], {"vectorized": True})):
+        with pytest.raises(ValueError, match=r"x: must have shape \(2,\)"):
+            fl.gradient(product, x, **options)
+    with pytest.raises(TypeError, match="positional argument"):
+        fl.gradient(product, [2.0, 3.0], args=(1.0,))
 
 
 def test_native_of_scipy(library):

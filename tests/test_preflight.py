@@ -159,16 +159,18 @@ def test_a_buffer_of_one_block():
 # ---- 34: chance
 
 
-def test_a_random_f():
+@pytest.mark.parametrize("level", [1e-9, 1e-12])
+def test_a_random_f(level):
     rng = np.random.default_rng(0)
-    report = check(lambda x: sines(x) + 1e-9 * rng.standard_normal(), np.cos)
+    report = check(lambda x: sines(x) + level * rng.standard_normal(), np.cos)
     assert report.verdict == "inconclusive"
     assert "called again" in found(report, 34)
 
 
-def test_a_random_gradient():
+@pytest.mark.parametrize("level", [1.0, 1e-12])
+def test_a_random_gradient(level):
     rng = np.random.default_rng(0)
-    report = check(sines, lambda x: np.cos(x) * (rng.random(3) > 0.5))
+    report = check(sines, lambda x: np.cos(x) * (1 - level * (rng.random(3) > 0.5)))
     assert report.verdict == "fail"
     assert "two different gradients" in found(report, 34)
 
@@ -196,8 +198,8 @@ def test_shapes_that_tell_a_cause(W, b, number, text):
 
 
 def test_a_batch_that_is_not_summed_names_the_argument():
-    report = check(lambda x, A: np.sum(A[:, :3] @ x), lambda x, A: A[:, :3], np.arange(3.0), args=(DATA,))
-    assert "as many as args[0] has rows" in found(report, 22)
+    f, df = lambda x, b, A: np.sum(A[:, :3] @ x), lambda x, b, A: A[:, :3]
+    assert "as many as args[1] has rows" in found(check(f, df, np.arange(3.0), args=(np.ones(4), DATA)), 22)
 
 
 @pytest.mark.parametrize("shape", [(4,), (7, 7), (3, 2, 2), (0,)])
@@ -295,7 +297,8 @@ def test_state_that_does_no_harm():
 
 def test_arguments_with_nan_are_not_called_changed():
     A = np.array([np.nan, 1.0])
-    assert check(lambda x, A: np.sum(x**2) * A[1], lambda x, A: 2 * x * A[1], args=(A,)).passed
+    for given in (A, np.repeat(A, 2)[::2]):  # with gaps in memory, too
+        assert check(lambda x, A: np.sum(x**2) * A[1], lambda x, A: 2 * x * A[1], args=(given,)).passed
 
 
 def test_rounding_of_threads_is_no_randomness():
@@ -308,7 +311,19 @@ def test_rounding_of_threads_is_no_randomness():
     def df(x):
         return np.cos(x) * (1 + np.finfo(float).eps * rng.integers(-2, 3, len(x)))
 
-    assert check(f, df, np.random.default_rng(1).standard_normal(1000)).passed
+    x = np.random.default_rng(1).standard_normal(1000)
+    assert check(f, df, x).passed
+    x[0] = np.pi / 2  # what is left of terms that cancel is rounding alone
+    assert check(f, lambda x: df(x) + np.finfo(float).eps * rng.integers(-2, 3, len(x)), x).passed
+
+
+def test_the_precision_of_a_gradient():
+    for x in (np.array([0.3]), 0.3):
+        calls = Calls("check", np.sin, np.cos, (), Space("check", x))
+        for given in (np.float32(0.5), np.float32([0.5]).reshape(np.shape(x)), np.float64(0.5)):
+            flat, eps = calls.flatten(given)
+            assert flat.tolist() == [0.5]
+            assert eps == np.finfo(given.dtype).eps
 
 
 def test_the_calls_are_counted():

@@ -64,9 +64,33 @@ def test_the_complex_step_is_sparse_too():
 
 
 def test_columns_are_differentiated_together():
-    calls = []
-    fl.jacobian(lambda x: calls.append(1) or banded(x), np.linspace(0.1, 3.0, N), sparsity=TRIDIAGONAL)
-    assert len(calls) == 2 * 3 + 2  # three colours, and the direction that verifies
+    for offset, options in ((0.0, {}), (0.0, {"step": 2.0**-12}), (2.0**36, {})):
+        calls = []
+        f = lambda x, calls=calls, offset=offset: calls.append(1) or banded(x) + offset  # noqa: E731
+        fl.jacobian(f, np.linspace(0.1, 3.0, N) * 2.0**-4, sparsity=TRIDIAGONAL, **options)
+        assert len(calls) == 2 * 3 + 2  # three colours, and the direction that verifies
+
+
+@pytest.mark.parametrize("options", [{}, {"step": 2.0**-7}, {"step": 2.0 ** -np.arange(3.0, 3 + N)}, {"accuracy": 4}])
+def test_steps_and_errors_are_those_of_the_dense_jacobian(options):
+    """Of a function whose rows depend on one entry each, moved by powers of two."""
+    x = 2.0 ** np.arange(-2, N - 2)
+    f = lambda x: np.sin(x) + 3 * x  # noqa: E731
+    sparse = fl.jacobian(f, x, sparsity=np.eye(N), full_output=True, noise=1e-12, **options)
+    dense = fl.jacobian(f, x, full_output=True, noise=1e-12, **({"step": sparse.step.diagonal()} | options))
+    for name in ("value", "error", "step"):
+        found, wanted = (getattr(result, name).diagonal() for result in (sparse, dense))
+        assert found == pytest.approx(wanted, rel=1e-6 if name == "value" else 0.5, abs=0)
+    if "step" in options:
+        assert np.array_equal(sparse.step.diagonal(), np.broadcast_to(options["step"], N))
+
+
+def test_complex_outputs_and_points_without_a_derivative():
+    x = np.linspace(0.1, 3.0, N)
+    found = fl.jacobian(lambda x: (2 + 1j) * banded(x), x, sparsity=TRIDIAGONAL)
+    assert found == pytest.approx((2 + 1j) * fl.jacobian(banded, x, accuracy=8), abs=1e-6)
+    with pytest.raises(ValueError, match="must have a derivative at x"):
+        fl.jacobian(np.cbrt, np.zeros(2), sparsity=np.eye(2), method="adaptive")
 
 
 def test_scipy_patterns_give_scipy_matrices():
@@ -129,7 +153,8 @@ def test_right_patterns_raise_no_alarm():
         noise = 10.0 ** rng.uniform(-16, -8) * (round % 3 == 0)
         f = lambda x: weights @ inner(x) * (1 + noise * rng.normal())  # noqa: B023, E731
         extra = {} if noise == 0 else {"noise": "estimate"}
-        fl.jacobian(f, x, sparsity=pattern, rng=round, **options[round % 4], **extra)
+        found = fl.jacobian(f, x, sparsity=pattern, rng=round, **options[round % 4], **extra)
+        assert found.shape == (n, n)  # not a Derivative, whatever it took to be sure
 
 
 def test_odd_patterns():

@@ -199,18 +199,32 @@ def _climb(differences: Differences, which: Array, side: Side, h0: Array, noise:
         first = LEVELS - int(np.argmin(finite[::-1])) if not finite.all() else 0  # from there on all are finite
         if LEVELS - first >= 3:
             _extrapolate(
-                result, row, chosen, weights[first:], values[row, first:], ladder[row, first:], local[row, first:]
-            )
+                result, row, chosen, weights[first:], values[row, first:], ladder[row, first:], local[row, first:],
+                differences.function.dtype,
+            )  # fmt: skip
     if differences.order == 1:
-        _look(differences, result, which, side, ladder[:, -1], size.max(axis=1), noise)
+        most = _whole(size.max(axis=1), differences.function.dtype)
+        _look(differences, result, which, side, ladder[:, -1], most, noise)
     else:
         codes = np.full(len(which), CODES[side])
         widen_by_nearer(differences, which, codes, ladder[:, -1], result.value, result.error, noise[which])
     return result
 
 
+def _whole(parts: Array, dtype: np.dtype[Any]) -> Array:
+    """Return the magnitudes of complex outputs for both of their parts, as the noise of either is that of the whole."""
+    return np.tile(np.hypot(*np.split(parts, 2, axis=-1)), 2) if dtype.kind == "c" else parts
+
+
 def _extrapolate(
-    result: Resolved, row: int, chosen: Stencil, weights: Array, values: Array, h: Array, noise: Array
+    result: Resolved,
+    row: int,
+    chosen: Stencil,
+    weights: Array,
+    values: Array,
+    h: Array,
+    noise: Array,
+    dtype: np.dtype[Any],
 ) -> None:
     """Fill in one row of the result from the values (levels, nodes, outputs) of one ladder with steps h."""
     central = bool(chosen.nodes.min() < 0 < chosen.nodes.max())
@@ -224,7 +238,8 @@ def _extrapolate(
     if chosen.order > 1:
         _judge_growth(result, row, slopes, rounding)
     span = values.max(axis=(0, 1)) - values.min(axis=(0, 1))
-    wild = is_wild(noise.min(axis=0), np.abs(values).max(axis=(0, 1)), span)
+    size = np.abs(values).max(axis=(0, 1))
+    wild = is_wild(noise.min(axis=0), _whole(size, dtype), _whole(span, dtype))
     result.error[row, wild], result.status[row, wild] = np.inf, "unresolved"
 
 

@@ -65,6 +65,7 @@ class _Map:
         self.scales = usual_scales(self.space)
         eps = max(self.space.coarsest, self.function.eps)
         self.probe = Probe(self.function, self.value, self.bounds, eps)
+        self.precision = self.space.coarsest  # of yours
         self.nfev = self.ngev = 0  # besides those of the function
 
     @property
@@ -73,7 +74,8 @@ class _Map:
         return self.function.shape or ()
 
     def coarsen(self, eps: float) -> None:
-        """Allow for the rounding of yours, if it is of a lower precision than f."""
+        """Allow for the precision of what yours returned."""
+        self.precision = max(self.precision, eps)
         self.probe.eps = max(self.probe.eps, eps)
 
     def line(self) -> Line:
@@ -447,7 +449,7 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
     size = float(np.linalg.norm(terms))
     error = abs(float(terms.sum())) / size if size else 0.0
-    allowed = ROUNDING * task.probe.eps * np.sqrt(len(terms))
+    allowed = ROUNDING * task.precision * np.sqrt(len(terms))
     verdict = "pass" if error <= allowed else "fail"
     reason = (
         f"u.(Jv) and (uJ).v differ by {error:.1e} of their size"
@@ -515,7 +517,7 @@ def check_hvp(
     v, w = task.line(), task.line()
     terms = np.concatenate([w.units * _product(task, flat_product, v), -v.units * _product(task, flat_product, w)])
     size = float(np.linalg.norm(terms))
-    allowed = ROUNDING * task.probe.eps * np.sqrt(len(terms))
+    allowed = ROUNDING * task.precision * np.sqrt(len(terms))
     if size and abs(float(terms.sum())) > allowed * size:
         reason = f"w.(Hv) and v.(Hw) differ by {abs(float(terms.sum())) / size:.1e} of their size: it is not symmetric"
         return task.report("fail", reason, "hvp", power=report.power)

@@ -334,7 +334,7 @@ def hessian(f: Callable[..., Any], x: Any, *, jac: Callable[..., Any] | None = N
 def _relative_steps(task: Task, lines: Lines, units: Array) -> Array | None:
     """Return the steps that were asked for, in the units of the lines: the least of the entries that a line moves."""
     single = task.steps(task.coordinates())
-    if single is None or len(lines) == 0:
+    if single is None:
         return None
     return np.minimum.reduceat((single / np.abs(units))[lines.index], lines.starts[:-1])
 
@@ -399,10 +399,7 @@ def _twice(space: Space, matrix: Array) -> Any:
     if space.is_array:
         return space.arrange(matrix).reshape(*space.leaves[0].shape, *space.leaves[0].shape)
     rows = [
-        space.arrange(np.ascontiguousarray(matrix[leaf.part]).reshape(*leaf.shape, space.size))
-        if not leaf.is_number
-        else space.arrange(matrix[leaf.start])
-        for leaf in space.leaves
+        space.arrange(np.ascontiguousarray(matrix[leaf.part]).reshape(*leaf.shape, space.size)) for leaf in space.leaves
     ]
     return space.fill(rows)
 

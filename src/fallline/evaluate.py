@@ -192,11 +192,6 @@ class Function:
             )
 
     @property
-    def one_by_one(self) -> bool:
-        """Whether f is called with one point after the other, in this thread."""
-        return not self.vectorized and self.workers is None
-
-    @property
     def eps(self) -> float:
         """Return the spacing of f's numbers at 1."""
         return _eps(self.dtype)
@@ -261,10 +256,6 @@ class Function:
                 results = self._answers(_Row(self.f, self.args, self.space), list(rows))
         self.nfev += len(rows)
         return [self._array(result) for result in results]
-
-    def at(self, flat: Array) -> Array:
-        """Evaluate at one flat vector, real or complex, outside of the fast ways; f gets a copy."""
-        return self.at_rows(np.asarray(flat)[None, :])[0]
 
     def _outputs_or_one(self) -> int:
         """Count f's outputs where it has no result; f(x) may tell, else it is one NaN."""

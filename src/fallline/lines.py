@@ -187,7 +187,7 @@ class Lines:
 
     def _least(self, values: Array) -> Array:
         if len(values) == len(self):
-            return values.copy()
+            return values
         return np.minimum.reduceat(values, self.starts[:-1])
 
     @classmethod

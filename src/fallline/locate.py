@@ -40,7 +40,7 @@ SCATTERED = 64  # entries of a larger one, anywhere
 LINES, LONGEST = 2, 400  # rows, columns, ... of a larger one, and how many entries of each
 AT_KINKS = 12  # entries that are looked at where a direction finds a kink
 MOST_PARTS = 24  # parts of a block that are followed by halves
-NEARLY = 4.0  # times the bound of the entry before is good enough
+CLEAR, NEARLY = 1e-6, 4.0  # a bound beside yours so small that so many times as much will do for the next entry
 NAMED = 16  # blocks that are asked one by one
 
 
@@ -229,7 +229,7 @@ def measure_entries(site: Site, index: npt.NDArray[np.intp], suspected: bool = F
         entries.leeway[k] = reading.leeway[0] / scale if is_kink else 0.0
         entries.numeric[k] = site.gradient[entry] if is_kink else reading.numeric[0] / scale
         entries.error[k] = reading.bound[0] / scale
-        if suspected and reading.is_bounded:  # the next will be much like it
+        if suspected and reading.quality < CLEAR:  # the next will be much like it
             site.probe.distance, site.probe.target = reading.distance, max(first[1], NEARLY * reading.quality)
     site.probe.distance, site.probe.target = first
     return entries

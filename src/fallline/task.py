@@ -241,7 +241,6 @@ class Task:
         values, _ = probe.values(every, np.array([-1.0, 0.0, 1.0]), power_of_two(probe.lines.scale * SPREAD))
         distance = np.abs(values - values[:, 1:2])
         spread = np.max(distance, axis=1, initial=0.0, where=np.isfinite(distance))
-        noise = noise[: len(spread)]
         with np.errstate(invalid="ignore"):
             relative = np.broadcast_to(np.nanmax(noise / np.fmax(spread, noise), axis=1, initial=0.0), len(lines))
         return np.asarray(np.fmax(relative, lines.eps * HONEST_NOISE))
