@@ -211,14 +211,48 @@ def test_what_is_right_to_single_precision_alone(tree):
             jvp=lambda x, v: np.float32(factor * dense(of(x)) @ of(v)),
             vjp=lambda x, u: single(u @ dense(of(x))),
         )
+        yield fl.check_products(
+            lambda x: np.sin(A @ of(x)),
+            x,
+            jvp=lambda x, v: factor * dense(of(x)) @ of(v),
+            vjp=lambda x, u: single(u @ dense(of(x))),
+        )
         yield fl.check_hvp(
             lambda x: {"x": A.T @ np.sin(A @ of(x))} if tree else A.T @ np.sin(A @ x),
             lambda x, v: single(factor * A.T @ (dense(of(x)) @ of(v))),
             x,
         )
 
-    assert [report.verdict for report in verdicts(1.0)] == ["pass"] * 3
-    assert [report.verdict for report in verdicts(1.01)] == ["fail"] * 3
+    assert [report.verdict for report in verdicts(1.0)] == ["pass"] * 4
+    assert [report.verdict for report in verdicts(1.01)] == ["fail"] * 4
+
+
+def test_the_power_is_that_of_the_output_that_is_seen_worst():
+    f = lambda x: np.array([np.sin(x[0]), np.sin(x[1]) + 1e-8 * np.sin(1e12 * x.sum())])  # noqa: E731
+    x = np.array([0.3, 0.7])
+    unseen = np.array([1, 1 + 1e-7])
+    report = fl.check_jacobian(f, lambda x: np.diag(np.cos(x) * unseen), x)
+    assert report.passed
+    assert 1e-7 < report.power < 0.05
+    assert fl.check_jacobian(f, lambda x: np.diag(np.cos(x) * unseen[::-1]), x).verdict == "fail"
+
+
+def test_entries_are_listed_worst_first_and_in_the_units_of_x():
+    """In other units of x, which are a power of two, what is said of an entry is the same number in those units."""
+    f = lambda x: np.sin(A @ x)  # noqa: E731
+    off = np.zeros_like(A)
+    off[1, 2], off[3, 0], off[4, 2] = 1e-3, -0.5, 0.02
+
+    def worst(unit):
+        wrong = lambda x: (np.cos(A @ (x / unit))[:, None] * A + off) / unit  # noqa: E731
+        return fl.check_jacobian(lambda x: f(x / unit), wrong, X * unit).worst
+
+    plain, scaled = worst(1.0), worst(2.0**10)
+    assert [entry.index for entry in plain] == [(3, 0), (4, 2), (1, 2)]
+    for one, other in zip(plain, scaled, strict=True):
+        assert other.index == one.index
+        for name in ("yours", "numeric", "tolerance"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name) / 2.0**10, rel=1e-6, abs=0)
 
 
 def test_single_precision_products():
