@@ -433,6 +433,30 @@ def test_x_is_left_alone():
     assert x.tobytes() == X.tobytes()
 
 
+def test_what_is_done_to_x_and_to_directions_reaches_nobody():
+    def scribbling(function):
+        def wrapper(*arguments):
+            result = function(*arguments)
+            for argument in arguments:
+                argument[...] = 7.0
+            return result
+
+        return wrapper
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f = scribbling(lambda x: np.sin(A @ x))
+    forward, scribbled = scribbling(lambda x, v: dense(x) @ v), scribbling(lambda x, u: u @ dense(x))
+    assert fl.check_jacobian(f, scribbling(dense), X).passed
+    assert fl.check_products(f, X, jvp=forward).passed
+    gradient = scribbling(lambda x: A.T @ np.sin(A @ x))
+    assert fl.check_hvp(gradient, scribbling(lambda x, v: A.T @ dense(x) @ v), X).passed
+    accumulating = lambda x, u: np.multiply(u, np.cos(A @ x), out=u) @ A  # noqa: E731
+    for backward in (scribbled, accumulating):
+        own = lambda x, u, g=backward: g(np.array(x), u)  # noqa: E731
+        assert fl.check_products(lambda x: np.sin(A @ x), X, vjp=own).passed
+        assert fl.check_products(lambda x: np.sin(A @ x), X, jvp=forward, vjp=own).passed
+
+
 def test_reports_of_maps_are_complete():
     for report in (
         fl.check_jacobian(f, changed((1, 1)), X),

@@ -211,6 +211,7 @@ products("p-jvp-callable", TypeError, "(jvp): must be callable; got ndarray. Pas
 products("p-vjp-callable", TypeError, "(vjp): must be callable; got int. Pass a function.", vjp=1)
 PRODUCT = "(jvp): must return real numbers of f's shape (3,); got {}. Return the Jacobian times v."
 products("p-shape", ValueError, PRODUCT.format("shape (2,)"), jvp=lambda x, v: v)
+products("p-shape-more", ValueError, PRODUCT.format("shape (4,)"), jvp=lambda x, v: np.append(A @ v, 0))
 products("p-complex", ValueError, PRODUCT.format("complex128"), jvp=lambda x, v: A @ v * 1j)
 products("p-vjp-complex", TypeError, REAL.format("complex128", "x"), vjp=lambda x, u: u @ A * 1j)
 products(

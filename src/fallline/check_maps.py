@@ -351,7 +351,7 @@ def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Re
         return np.sum(u * np.asarray(f(x, *args)))
 
     def gradient(x: Any, *args: Any) -> Any:
-        return vjp(x, u, *args)
+        return vjp(x, np.array(u), *args)
 
     x = task.space.arrange(np.array(task.space.flat))
     return Checker(
@@ -365,7 +365,7 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     u = task.rng.standard_normal(task.shape)
     forward = _product(task, jvp, line)
     task.calls += 1
-    given = vjp(task.space.arrange(np.array(task.space.flat)), u, *task.args)
+    given = vjp(task.space.arrange(np.array(task.space.flat)), np.array(u), *task.args)
     backward = task.space.flatten(f"{task.owner}(vjp)", given)
     task.allow_rounding(given)
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
