@@ -433,6 +433,22 @@ def test_x_is_left_alone():
     assert x.tobytes() == X.tobytes()
 
 
+def test_products_keep_to_the_bounds():
+    points = []
+    low, high = X - [0.0, 1.0, 1.0, 1.0], X + [1.0, 1.0, 0.0, 1.0]
+
+    def f(x):
+        points.append(np.array(x))
+        return np.sin(A @ x)
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    for products in ({"jvp": lambda x, v: dense(x) @ v}, {"vjp": lambda x, u: u @ dense(x)}):
+        points.clear()
+        assert fl.check_products(f, X, bounds=(low, high), **products).passed
+        assert (low <= np.array(points)).all()
+        assert (np.array(points) <= high).all()
+
+
 def test_what_is_done_to_x_and_to_directions_reaches_nobody():
     def scribbling(function):
         def wrapper(*arguments):
