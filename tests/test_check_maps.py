@@ -433,9 +433,40 @@ def test_x_is_left_alone():
     assert x.tobytes() == X.tobytes()
 
 
+def test_what_differences_do_not_see_products_do():
+    """Between themselves they are compared without any difference of f, to the last digits."""
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f, forward = lambda x: np.sin(A @ x), lambda x, v: dense(x) @ v
+    turn = np.triu(np.ones((4, 4)), 1) - np.tril(np.ones((4, 4)), -1)
+    for error, verdict in ((0.0, "pass"), (1e-11, "fail")):
+        backward = lambda x, u, e=error: (1 + e) * u @ dense(x)  # noqa: E731
+        assert fl.check_products(f, X, vjp=backward).passed
+        assert fl.check_products(f, X, jvp=forward, vjp=backward).verdict == verdict
+        product = lambda x, v, e=error: A.T @ dense(x) @ v + e * turn @ v  # noqa: E731
+        assert fl.check_hvp(lambda x: A.T @ np.sin(A @ x), product, X).verdict == verdict
+
+
+def test_every_call_of_what_is_checked_is_counted():
+    calls = []
+
+    def counted(function):
+        return lambda *arguments: calls.append(1) or function(*arguments)
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f, forward, backward = lambda x: np.sin(A @ x), lambda x, v: dense(x) @ v, lambda x, u: u @ dense(x)
+    for check in (
+        lambda: fl.check_jacobian(f, counted(dense), X),
+        lambda: fl.check_products(f, X, jvp=counted(forward)),
+        lambda: fl.check_products(f, X, vjp=counted(backward)),
+        lambda: fl.check_hvp(lambda x: A.T @ np.sin(A @ x), counted(lambda x, v: A.T @ dense(x) @ v), X),
+    ):
+        calls.clear()
+        assert check().ngev == len(calls) > 0
+
+
 def test_products_keep_to_the_bounds():
     points = []
-    low, high = X - [0.0, 1.0, 1.0, 1.0], X + [1.0, 1.0, 0.0, 1.0]
+    low, high = X - np.array([0.0, 1.0, 1.0, 1.0]), X + np.array([1.0, 1.0, 0.0, 1.0])
 
     def f(x):
         points.append(np.array(x))
