@@ -446,22 +446,29 @@ def test_what_differences_do_not_see_products_do():
         assert fl.check_hvp(lambda x: A.T @ np.sin(A @ x), product, X).verdict == verdict
 
 
-def test_every_call_of_what_is_checked_is_counted():
-    calls = []
+def test_every_call_is_counted():
+    calls, values = [], []
 
-    def counted(function):
+    def counted(function, calls=calls):
         return lambda *arguments: calls.append(1) or function(*arguments)
 
     dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
-    f, forward, backward = lambda x: np.sin(A @ x), lambda x, v: dense(x) @ v, lambda x, u: u @ dense(x)
+    f = counted(lambda x: np.sin(A @ x), values)
+    forward, backward = lambda x, v: dense(x) @ v, lambda x, u: u @ dense(x)
+    gradient = counted(lambda x: A.T @ np.sin(A @ x), values)
     for check in (
         lambda: fl.check_jacobian(f, counted(dense), X),
         lambda: fl.check_products(f, X, jvp=counted(forward)),
         lambda: fl.check_products(f, X, vjp=counted(backward)),
-        lambda: fl.check_hvp(lambda x: A.T @ np.sin(A @ x), counted(lambda x, v: A.T @ dense(x) @ v), X),
+        lambda: fl.check_products(f, X, jvp=counted(forward), vjp=counted(backward)),
+        lambda: fl.check_products(f, X, jvp=counted(forward), vjp=counted(lambda x, u: -backward(x, u))),
+        lambda: fl.check_hvp(gradient, counted(lambda x, v: A.T @ dense(x) @ v), X),
     ):
         calls.clear()
-        assert check().ngev == len(calls) > 0
+        values.clear()
+        report = check()
+        assert report.ngev == len(calls) > 0
+        assert report.nfev == len(values) > 0
 
 
 def test_products_keep_to_the_bounds():

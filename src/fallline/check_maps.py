@@ -7,6 +7,7 @@ a weighted sum of the outputs, and is checked as one. A Jacobian-vector product 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -304,13 +305,16 @@ def check_products(
     _check_callable("check_products", **{name: product for name, product in given.items() if product is not None})
     task = _Map("check_products", f, x, args, bounds, rng)
     reports = []
+    nfev = ngev = 0  # beside those of the task
     if jvp is not None:
         reports.append(_check_jvp(task, jvp, "jvp"))
     if vjp is not None:
         reports.append(_check_vjp(task, f, vjp))
+        nfev, ngev = reports[-1].nfev, reports[-1].ngev
     if jvp is not None and vjp is not None and all(report.passed for report in reports):
         reports.append(_check_adjoint(task, jvp, vjp))
-    return next((report for report in reports if not report.passed), reports[-1])
+    decisive = next((report for report in reports if not report.passed), reports[-1])
+    return replace(decisive, nfev=task.function.nfev + nfev, ngev=task.calls + ngev)
 
 
 def _product(task: _Map, jvp: Callable[..., Any], line: Line) -> Array:
