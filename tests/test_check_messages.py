@@ -80,6 +80,7 @@ for id, rtol, got in (
     ("nan", float("nan"), "nan"),
     ("text", "0.1", "'0.1'"),
     ("bool", True, "True"),
+    ("no", False, "False"),
 ):
     check(
         f"rtol-{id}",
