@@ -359,6 +359,14 @@ def test_single_precision_is_judged_as_such(name):
     assert fl.check_gradient(case.f, changed(case, lambda _, g: -g), case.x, args=case.args).verdict == "fail"
 
 
+def test_a_gradient_that_is_right_to_single_precision_alone():
+    """x and f are doubles; the rounding of what df returns is no mistake, and one of a hundredth still is."""
+    x = np.array([0.3, -1.2, 2.0])
+    f = lambda x: float(np.sum(np.sin(x)))  # noqa: E731
+    assert fl.check_gradient(f, lambda x: np.float32(np.cos(x)), x).passed
+    assert fl.check_gradient(f, lambda x: np.float32(1.01 * np.cos(x)), x).verdict == "fail"
+
+
 @pytest.mark.parametrize("where", ["argument", "value"])
 def test_a_function_that_computes_in_single_precision_is_told(where):
     """The gradient is right and passes; the report says why it could not be seen better."""

@@ -211,14 +211,48 @@ def test_what_is_right_to_single_precision_alone(tree):
             jvp=lambda x, v: np.float32(factor * dense(of(x)) @ of(v)),
             vjp=lambda x, u: single(u @ dense(of(x))),
         )
+        yield fl.check_products(
+            lambda x: np.sin(A @ of(x)),
+            x,
+            jvp=lambda x, v: factor * dense(of(x)) @ of(v),
+            vjp=lambda x, u: single(u @ dense(of(x))),
+        )
         yield fl.check_hvp(
             lambda x: {"x": A.T @ np.sin(A @ of(x))} if tree else A.T @ np.sin(A @ x),
             lambda x, v: single(factor * A.T @ (dense(of(x)) @ of(v))),
             x,
         )
 
-    assert [report.verdict for report in verdicts(1.0)] == ["pass"] * 3
-    assert [report.verdict for report in verdicts(1.01)] == ["fail"] * 3
+    assert [report.verdict for report in verdicts(1.0)] == ["pass"] * 4
+    assert [report.verdict for report in verdicts(1.01)] == ["fail"] * 4
+
+
+def test_the_power_is_that_of_the_output_that_is_seen_worst():
+    f = lambda x: np.array([np.sin(x[0]), np.sin(x[1]) + 1e-8 * np.sin(1e12 * x.sum())])  # noqa: E731
+    x = np.array([0.3, 0.7])
+    unseen = np.array([1, 1 + 1e-6])
+    report = fl.check_jacobian(f, lambda x: np.diag(np.cos(x) * unseen), x)
+    assert report.passed
+    assert 1e-6 < report.power < 0.05
+    assert fl.check_jacobian(f, lambda x: np.diag(np.cos(x) * unseen[::-1]), x).verdict == "fail"
+
+
+def test_entries_are_listed_worst_first_and_in_the_units_of_x():
+    """In other units of x, which are a power of two, what is said of an entry is the same number in those units."""
+    f = lambda x: np.sin(A @ x)  # noqa: E731
+    off = np.zeros_like(A)
+    off[1, 2], off[3, 0], off[4, 2] = 1e-3, -0.5, 0.02
+
+    def worst(unit):
+        wrong = lambda x: (np.cos(A @ (x / unit))[:, None] * A + off) / unit  # noqa: E731
+        return fl.check_jacobian(lambda x: f(x / unit), wrong, X * unit).worst
+
+    plain, scaled = worst(1.0), worst(2.0**10)
+    assert [entry.index for entry in plain] == [(3, 0), (4, 2), (1, 2)]
+    for one, other in zip(plain, scaled, strict=True):
+        assert other.index == one.index
+        for name in ("yours", "numeric", "tolerance"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name) / 2.0**10, rel=1e-6, abs=0)
 
 
 def test_single_precision_products():
@@ -452,6 +486,80 @@ def test_maps_that_are_not_finite(value):
     assert (report.verdict, report.reason) == ("fail", f"the Jacobian is {value} at [2, 1], where f is finite")
     report = fl.check_products(f, X, jvp=lambda x, v: np.where(np.arange(5) == 3, value, jvp(x, v)))
     assert (report.verdict, report.reason) == ("fail", f"the product is {value} at [3], where f is finite")
+
+
+def test_what_differences_do_not_see_products_do():
+    """Between themselves they are compared without any difference of f, to the last digits."""
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f, forward = lambda x: np.sin(A @ x), lambda x, v: dense(x) @ v
+    turn = np.triu(np.ones((4, 4)), 1) - np.tril(np.ones((4, 4)), -1)
+    for error, verdict in ((0.0, "pass"), (1e-11, "fail")):
+        backward = lambda x, u, e=error: (1 + e) * u @ dense(x)  # noqa: E731
+        assert fl.check_products(f, X, vjp=backward).passed
+        assert fl.check_products(f, X, jvp=forward, vjp=backward).verdict == verdict
+        product = lambda x, v, e=error: A.T @ dense(x) @ v + e * turn @ v  # noqa: E731
+        assert fl.check_hvp(lambda x: A.T @ np.sin(A @ x), product, X).verdict == verdict
+
+
+def test_every_call_is_counted():
+    calls, values = [], []
+
+    def counted(function, calls=calls):
+        return lambda *arguments: calls.append(1) or function(*arguments)
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f = counted(lambda x: np.sin(A @ x), values)
+    forward, backward = lambda x, v: dense(x) @ v, lambda x, u: u @ dense(x)
+    gradient = counted(lambda x: A.T @ np.sin(A @ x), values)
+    for check in (
+        lambda: fl.check_jacobian(f, counted(dense), X),
+        lambda: fl.check_products(f, X, jvp=counted(forward)),
+        lambda: fl.check_products(f, X, vjp=counted(backward)),
+        lambda: fl.check_products(f, X, jvp=counted(forward), vjp=counted(backward)),
+        lambda: fl.check_products(f, X, jvp=counted(forward), vjp=counted(lambda x, u: -backward(x, u))),
+        lambda: fl.check_hvp(gradient, counted(lambda x, v: A.T @ dense(x) @ v), X),
+    ):
+        calls.clear()
+        values.clear()
+        report = check()
+        assert report.ngev == len(calls) > 0
+        assert report.nfev == len(values) > 0
+
+
+def test_products_keep_to_the_bounds():
+    points = []
+    low, high = X - np.array([0.0, 1.0, 1.0, 1.0]), X + np.array([1.0, 1.0, 0.0, 1.0])
+
+    def f(x):
+        points.append(np.array(x))
+        return np.sin(A @ x)
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    for products in ({"jvp": lambda x, v: dense(x) @ v}, {"vjp": lambda x, u: u @ dense(x)}):
+        points.clear()
+        assert fl.check_products(f, X, bounds=(low, high), **products).passed
+        assert (low <= np.array(points)).all()
+        assert (np.array(points) <= high).all()
+
+
+def test_what_is_done_to_directions_reaches_nobody():
+    def scribbling(function):
+        def wrapper(x, direction):
+            result = function(x, direction)
+            direction[...] = 7.0
+            return result
+
+        return wrapper
+
+    dense = lambda x: np.cos(A @ x)[:, None] * A  # noqa: E731
+    f = lambda x: np.sin(A @ x)  # noqa: E731
+    forward, backward = scribbling(lambda x, v: dense(x) @ v), scribbling(lambda x, u: u @ dense(x))
+    accumulating = lambda x, u: np.multiply(u, np.cos(A @ x), out=u) @ A  # noqa: E731
+    assert fl.check_products(f, X, jvp=forward).passed
+    assert fl.check_hvp(lambda x: A.T @ f(x), scribbling(lambda x, v: A.T @ dense(x) @ v), X).passed
+    for product in (backward, accumulating):
+        assert fl.check_products(f, X, vjp=product).passed
+        assert fl.check_products(f, X, jvp=forward, vjp=product).passed
 
 
 def test_reports_of_maps_are_complete():

@@ -87,6 +87,7 @@ for id, rtol, got in (
     ("nan", float("nan"), "nan"),
     ("text", "0.1", "'0.1'"),
     ("bool", True, "True"),
+    ("no", False, "False"),
 ):
     check(
         f"rtol-{id}",
@@ -235,6 +236,7 @@ products("p-vjp-pair", TypeError, "(vjp): must return real numbers; got tuple fo
          vjp=lambda x, u: (A @ x, u @ A))  # fmt: skip
 products("p-jvp-pair", ValueError, PRODUCT.format("tuple"), jvp=lambda x, v: (1.0, A @ v))
 products("p-shape", ValueError, PRODUCT.format("shape (2,)"), jvp=lambda x, v: v)
+products("p-shape-more", ValueError, PRODUCT.format("shape (4,)"), jvp=lambda x, v: np.append(A @ v, 0))
 products("p-complex", ValueError, PRODUCT.format("complex128"), jvp=lambda x, v: A @ v * 1j)
 products(
     "p-vjp-complex", TypeError, REAL.format("complex128", "x").replace("(df)", "(vjp)"), vjp=lambda x, u: u @ A * 1j

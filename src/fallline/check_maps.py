@@ -372,7 +372,8 @@ def check_products(
         reports.append(_check_vjp(task, f, vjp))
     if jvp is not None and vjp is not None and all(report.passed for report in reports):
         reports.append(_check_adjoint(task, jvp, vjp))
-    return next((report for report in reports if not report.passed), reports[-1])
+    decisive = next((report for report in reports if not report.passed), reports[-1])
+    return replace(decisive, nfev=task.function.nfev + task.nfev, ngev=task.ngev)
 
 
 def _product(task: _Map, jvp: Callable[..., Any], line: Line) -> Array:
@@ -428,13 +429,16 @@ def _check_vjp(task: _Map, f: Callable[..., Any], vjp: Callable[..., Any]) -> Re
         return np.sum(u * as_array(python_f(x, *args)))
 
     def gradient(x: Any, *args: Any) -> Any:
-        return vjp(x, u, *args)
+        return vjp(x, np.array(u), *args)
 
     x = task.space.arrange(np.array(task.space.flat))
     checker = Checker(
         task.owner, weighted, gradient, x, args=task.args, bounds=task.given_bounds, rng=task.rng, what="vjp"
     )
-    return replace(checker.run(), seed=task.seed)
+    report = checker.run()
+    task.nfev += report.nfev
+    task.ngev += report.ngev
+    return replace(report, seed=task.seed)
 
 
 def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any]) -> Report:
@@ -443,7 +447,7 @@ def _check_adjoint(task: _Map, jvp: Callable[..., Any], vjp: Callable[..., Any])
     u = task.rng.standard_normal(task.shape)
     forward = _product(task, jvp, line)
     task.ngev += 1
-    given = vjp(task.space.arrange(np.array(task.space.flat)), u, *task.args)
+    given = vjp(task.space.arrange(np.array(task.space.flat)), np.array(u), *task.args)
     backward = task.space.flatten(f"{task.owner}(vjp)", given)
     task.coarsen(_coarsest(given))
     terms = np.concatenate([u.ravel() * forward, -backward[line.index] * line.units])
