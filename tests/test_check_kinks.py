@@ -245,3 +245,19 @@ def test_the_second_point_is_left_out_where_f_is_not_finite():
 
     report = fl.check_gradient(f, lambda x: 1.5 * np.sqrt(np.maximum(x - 1, 0)) + 1, 1.0)
     assert report.verdict in ("pass", "inconclusive")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_wrong_row_among_kinks_is_found_wherever_the_sample_lies(seed):
+    """A line along the other axis crosses every row; of 64 entries anywhere, most samples have none of the five."""
+
+    def df(x):
+        g = np.sign(x)
+        g[120] += 30
+        return g
+
+    x = np.random.default_rng(1).normal(size=(200, 5))
+    x[::20, 2] = 0
+    report = fl.check_gradient(lambda x: np.sum(np.abs(x)), df, x, jitter=False, rng=seed)
+    assert report.verdict == "fail"
+    assert {entry.index[0] for entry in report.worst} == {120}
