@@ -617,6 +617,26 @@ def test_a_few_wrong_entries_among_many_are_found_by_halves(wrong):
     assert report.nfev < n / 2
 
 
+@pytest.mark.parametrize("seen", [[700], [700, 900]])
+@pytest.mark.parametrize("shape", [(1000,), (20, 50)])
+def test_errors_that_cancel_along_the_first_direction_are_not_overlooked(seen, shape):
+    """Neither a ramp nor halves show them: a second direction does, and no place is said to be the only one."""
+    x, points = np.linspace(0.5, 1.5, 1000).reshape(shape), []
+    right = check(lambda x: points.append(x.flatten()) or sines(x), np.cos, x)
+    assert right.nfev == len(points) == 15
+    first = points[-7] - points[-12]  # from the first to the last of its six points
+    hidden = np.array([100, 170, 230])
+    ramp = np.array([first[hidden], first[hidden] * hidden])
+    error = np.zeros(1000)
+    error[hidden] = np.linalg.svd(ramp / np.abs(ramp).max(axis=1, keepdims=True))[2][-1]
+    assert abs(error @ first) < 1e-12 * np.abs(first).max()
+    error[seen] = 0.5
+    report = check(sines, lambda x: np.cos(x) + error.reshape(shape), x)
+    assert report.verdict == "fail"
+    assert {np.ravel_multi_index(entry.index, shape) for entry in report.worst} <= {*seen, *hidden}
+    assert report.blocks[0].place.endswith(" entries looked at")
+
+
 def test_a_wrong_row_of_a_large_block():
     def df(x):
         g = np.cos(x)

@@ -245,17 +245,18 @@ def single_entry(site: Site, alone: Reading) -> Entries:
 def describe_mask(wrong: npt.NDArray[np.bool_], known: npt.NDArray[np.bool_]) -> str:
     """Say in words where a block is wrong: "row 3", "columns 0 and 2", "everywhere", "12 of 20 entries"."""
     if not wrong.any():
-        return "spread, in no single entry"
+        return "spread, in no single entry" if known.all() else f"in none of the {known.sum()} entries looked at"
     places = np.argwhere(wrong)
-    if len(places) == 1 and wrong.size > 1:
+    everywhere = (wrong == known).all()
+    if len(places) == 1 < wrong.size and (everywhere or known.all()):
         return f"entry {_index(places[0])}"
-    if (wrong == known).all() and known.all():
+    if everywhere and known.all():
         return "everywhere"
-    if (wrong == known).all():
+    if everywhere:
         few = len(places) < SCATTERED  # found by halves: the others are right
         return f"{len(places)} of {wrong.size} entries" if few else f"in all {len(places)} entries looked at"
     names = ("row", "column") if wrong.ndim == 2 else tuple(f"axis {axis}, index" for axis in range(wrong.ndim))
-    for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
+    for axis in range(wrong.ndim if wrong.ndim > 1 and len(places) > 1 else 0):
         indices = np.unique(places[:, axis])
         if len(indices) <= 3 < wrong.shape[axis] or len(indices) == 1 < wrong.shape[axis]:
             listed = " and ".join(map(str, indices))
