@@ -606,6 +606,21 @@ def test_the_worst_entries_are_listed_with_their_numbers(mode):
     assert abs(first.numeric - np.cos(p["W1"][2, 1])) <= first.tolerance < 1e-6
 
 
+@pytest.mark.parametrize("mode", ["auto", "full"])
+@pytest.mark.parametrize("n", [3, 100])
+def test_entries_are_told_in_the_units_of_x(n, mode):
+    """In units of a power of two, all numbers are the same ones in those units, bit for bit."""
+    units = 2.0**20
+    x = np.linspace(-1.5, 2.5, n)
+    plain = check(sines, off_by([1], 0.3), x, mode=mode)
+    other = check(lambda x: sines(x / units), lambda x: off_by([1], 0.3)(x / units) / units, x * units, mode=mode)
+    assert len(plain.worst) == len(other.worst) == 1
+    assert plain.worst[0].tolerance > 0
+    for part in ("yours", "numeric", "tolerance"):
+        assert getattr(other.worst[0], part) * units == getattr(plain.worst[0], part)
+    assert other.blocks == plain.blocks
+
+
 @pytest.mark.parametrize("wrong", [2, 5, 20])
 def test_a_few_wrong_entries_among_many_are_found_by_halves(wrong):
     n = 10**4
@@ -635,6 +650,24 @@ def test_errors_that_cancel_along_the_first_direction_are_not_overlooked(seen, s
     assert report.verdict == "fail"
     assert {np.ravel_multi_index(entry.index, shape) for entry in report.worst} <= {*seen, *hidden}
     assert report.blocks[0].place.endswith(" entries looked at")
+
+
+def test_a_large_block_behind_another():
+    rng = np.random.default_rng(0)
+    x = {"b": rng.standard_normal(30), "w": rng.standard_normal((40, 25))}
+    report = check(
+        lambda p: sines(p["b"]) + sines(p["w"]),
+        lambda p: {"b": np.cos(p["b"]), "w": 1.5 * np.cos(p["w"])},
+        x,
+    )
+    assert report.wrong == ["w"]
+    assert report.blocks[1].place == "in all 64 entries looked at"
+    assert report.blocks[1].error == pytest.approx(0.5, rel=1e-6)
+    assert len({entry.index for entry in report.worst}) == 10
+    for entry in report.worst:
+        assert entry.name == "w"
+        assert entry.yours == 1.5 * np.cos(x["w"][entry.index])
+        assert abs(entry.numeric - np.cos(x["w"][entry.index])) <= entry.tolerance < 1e-4
 
 
 def test_a_wrong_row_of_a_large_block():

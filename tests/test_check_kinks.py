@@ -261,3 +261,47 @@ def test_a_wrong_row_among_kinks_is_found_wherever_the_sample_lies(seed):
     report = fl.check_gradient(lambda x: np.sum(np.abs(x)), df, x, jitter=False, rng=seed)
     assert report.verdict == "fail"
     assert {entry.index[0] for entry in report.worst} == {120}
+
+
+def test_kinks_that_hide_each_other_along_the_first_direction():
+    """There f is straight, and yours, an end of the one-sided derivatives by either entry, is far off."""
+    x, points = np.array([0.0, 0.0, 1.3]), []
+    right = fl.check_gradient(lambda x: points.append(x.copy()) or np.sum(np.sin(x)), np.cos, x)
+    assert right.nfev == len(points) == 15
+    u, v, _ = points[-7] - points[-12]  # from the first to the last of its six points
+    c = abs(u / v)
+    f = lambda x: abs(x[0]) - c * abs(x[1]) + np.sin(x[2])  # noqa: E731
+
+    def df(x, beyond=1, elsewhere=1):
+        a = elsewhere * np.sign(x[0]) if x[0] else beyond * np.sign(u)
+        return np.array([a, -c * np.sign(x[1] or -v), np.cos(x[2])])
+
+    for jitter in (True, False):
+        report = fl.check_gradient(f, df, x, jitter=jitter)
+        assert report.verdict == "pass"
+        assert KINK in report.notes
+        assert report.causes == report.wrong == report.worst == []
+        assert fl.check_gradient(f, lambda x: df(x, beyond=1.2), x, jitter=jitter).wrong == ["x"]
+    elsewhere = fl.check_gradient(f, lambda x: df(x, elsewhere=2), x)
+    assert elsewhere.verdict == "fail"
+    assert "found at a point near x: x itself hides it" in elsewhere.notes
+    assert fl.check_gradient(f, lambda x: df(x, elsewhere=2), x, jitter=False).passed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_entries_those_at_whole_numbers_are_asked_first(seed):
+    """A direction sees ten kinks, which allow for more than what one of them is off."""
+    x = np.random.default_rng(2).normal(size=300)
+    zeros = np.arange(10, 300, 30)
+    x[zeros] = 0
+
+    def df(x):
+        g = np.sign(x)
+        g[zeros[4]] = 1.5
+        return g
+
+    report = fl.check_gradient(lambda x: np.sum(np.abs(x)), df, x, jitter=False, rng=seed)
+    assert report.verdict == "fail"
+    assert [entry.index for entry in report.worst] == [(zeros[4],)]
+    right = fl.check_gradient(lambda x: np.sum(np.abs(x)), np.sign, x, jitter=False, rng=seed)
+    assert right.verdict == "pass"
