@@ -281,9 +281,8 @@ class Checker:
         found = search.by_halves(wrong[0].judgement.reading)
         if not search.is_kinks_alone(wrong[0].judgement.reading):
             return found
-        for finding in wrong:
-            if finding.site is wrong[0].site:
-                finding.judgement = Judgement("kink", finding.judgement.reading)
+        for finding in wrong:  # at one site, as no other is asked after a mistake
+            finding.judgement = Judgement("kink", finding.judgement.reading)
         return Found(only_kinks=True)
 
     # Directions
