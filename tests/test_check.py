@@ -652,6 +652,19 @@ def test_errors_that_cancel_along_the_first_direction_are_not_overlooked(seen, s
     assert report.blocks[0].place.endswith(" entries looked at")
 
 
+@pytest.mark.parametrize(("wrong", "named"), [(4, "a, b, c, d is"), (5, "a, b, c, d, ... is")])
+def test_of_many_wrong_blocks_four_are_named(wrong, named):
+    x = {name: X + i for i, name in enumerate("abcdef")}
+    factors = dict(zip(x, [1.3] * wrong + [1.0] * (6 - wrong), strict=True))
+    report = check(
+        lambda p: sum(sines(part) for part in p.values()),
+        lambda p: {name: factors[name] * np.cos(part) for name, part in p.items()},
+        x,
+    )
+    assert report.wrong == list("abcdef")[:wrong]
+    assert f"the gradient of {named} wrong" in report.reason
+
+
 def test_a_large_block_behind_another():
     rng = np.random.default_rng(0)
     x = {"b": rng.standard_normal(30), "w": rng.standard_normal((40, 25))}
