@@ -247,6 +247,45 @@ def test_the_second_point_is_left_out_where_f_is_not_finite():
     assert report.verdict in ("pass", "inconclusive")
 
 
+@pytest.mark.parametrize("power", [1.5, 1.8])
+def test_a_power_of_the_distance_is_no_kink(power):
+    """It bends less and less: there is one derivative, 0."""
+    x = np.array([0.0, 0.7])
+
+    def df(x, off=0.0):
+        return power * np.sign(x) * np.abs(x) ** (power - 1) + np.where(x == 0, off, 0.0)
+
+    f = lambda x: np.sum(np.abs(x) ** power)  # noqa: E731
+    right = fl.check_gradient(f, df, x, jitter=False)
+    assert right.verdict == "pass"
+    assert KINK not in right.notes
+    for off in (0.3, -0.5):
+        assert fl.check_gradient(f, lambda x, off=off: df(x, off), x, jitter=False).verdict == "fail"
+
+
+@pytest.mark.parametrize("jitter", [True, False])
+def test_where_f_is_vertical_no_gradient_is_right(jitter):
+    for df in (lambda x: 1.0, lambda x: 1e3, lambda x: 0.0):
+        assert fl.check_gradient(np.cbrt, df, 0.0, jitter=jitter).verdict != "pass"
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_at_the_end_of_a_domain(side):
+    """f is not a number on one side of x: the derivative is that on the other side, and a wrong one is found."""
+    x = np.array([2.0, 3.0, 5.0])
+
+    def f(x):
+        return np.sum(x**2) if side * (x[0] - 2) >= 0 else np.nan
+
+    assert fl.check_gradient(f, lambda x: 2 * x, x, jitter=False).verdict == "pass"
+    assert fl.check_gradient(f, lambda x: (2 + 1e-5) * x, x, jitter=False).verdict == "fail"
+    one = fl.check_gradient(f, lambda x: np.array([4.0, 1.0, 1.0]) * x, x, jitter=False)
+    assert one.verdict == "fail"
+    assert [entry.index for entry in one.worst] == [(2,), (0,), (1,)]  # off by 5, 4 and 3
+    for entry in one.worst:
+        assert abs(entry.numeric - 2 * x[entry.index]) <= entry.tolerance < 1e-4
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_wrong_row_among_kinks_is_found_wherever_the_sample_lies(seed):
     """A line along the other axis crosses every row; of 64 entries anywhere, most samples have none of the five."""

@@ -135,7 +135,7 @@ def explained_by(alone: Reading, other: Reading) -> bool:
     entry = np.searchsorted(other.line.index, alone.line.index[0])
     expected = alone.residual * other.line.units[entry] / alone.line.units[0]
     allowed = other.bound + alone.bound * abs(other.line.units[entry] / alone.line.units[0])
-    return bool((np.abs(other.residual - expected) <= allowed).all())
+    return bool(np.isfinite(allowed).all() and (np.abs(other.residual - expected) <= allowed).all())
 
 
 def all_of_it(site: Site, entries: Entries, line: Line, distance: float) -> bool:
@@ -145,7 +145,7 @@ def all_of_it(site: Site, entries: Entries, line: Line, distance: float) -> bool
     units[line.index] = line.units
     expected = (entries.numeric - site.gradient[entries.index]) @ units[entries.index]
     allowed = other.bound + entries.error @ np.abs(units[entries.index])
-    return bool((np.abs(other.residual - expected) <= allowed).all())
+    return bool(np.isfinite(allowed).all() and (np.abs(other.residual - expected) <= allowed).all())
 
 
 def _explains(part: Reading, whole: Reading) -> bool:

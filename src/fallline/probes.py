@@ -88,12 +88,13 @@ class Probe:
         self.noise = np.zeros(len(value))  # at least; as the first line shows it
         self.knows_noise = False
         self.distance, self.target = FIRST, TARGET  # where lines begin, and the bound that is good enough
+        self.side = "central"  # on which f is finite, along the line that was measured last
 
     def measure(self, slope: Slope, line: Line) -> tuple[list[Reading], Reading]:
         """Read along a line at several distances, until the bound is small or gets no smaller; say which is best."""
-        readings: list[Reading] = []
-        for side in ("central", "forward", "backward"):
-            readings += self._search(slope, line, side)
+        for side in STEPS:
+            self.side = side
+            readings = self._search(slope, line)
             if any(reading.finite for reading in readings):
                 break
         best = select(readings)
@@ -162,25 +163,28 @@ class Probe:
                 break
         return readings[-1]
 
-    def _search(self, slope: Slope, line: Line, side: str) -> list[Reading]:
+    def _search(self, slope: Slope, line: Line) -> list[Reading]:
         readings: list[Reading] = []
         distance = self.distance
-        while distance > 0 and len(readings) < TRIES and self._look(slope, line, distance, readings, side):
+        while distance > 0 and len(readings) < TRIES and self._look(slope, line, distance, readings):
             distance = _next_distance(readings, self.target)
         return readings
 
-    def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading], side: str = "central") -> bool:
+    def _look(self, slope: Slope, line: Line, distance: float, readings: list[Reading]) -> bool:
         """Take another reading, unless the bounds leave room only for one that has been taken."""
-        side, distance = self._fit(line, distance, side)
+        side, distance = self._fit(line, distance, self.side)
         if distance in [other.distance for other in readings]:
             return False
         readings.append(self.read(slope, line, distance, side))
         _core.settle(readings)
         return True
 
-    def read(self, slope: Slope, line: Line, distance: float, side: str = "central") -> Reading:
-        """Read along a line at one distance, or on one side or nearer where the bounds leave no room for it."""
-        side, distance = self._fit(line, distance, side)
+    def read(self, slope: Slope, line: Line, distance: float, side: str | None = None) -> Reading:
+        """Read along a line at one distance, or on one side or nearer where the bounds leave no room for it.
+
+        The side is that of the line that was measured last, unless it is given.
+        """
+        side, distance = self._fit(line, distance, side or self.side)
         points = _points(side)
         values, along = self._evaluate(slope, line, points.steps * distance)
         size = slope.size(line)
