@@ -286,6 +286,30 @@ def test_at_the_end_of_a_domain(side):
         assert abs(entry.numeric - 2 * x[entry.index]) <= entry.tolerance < 1e-4
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_one_wrong_coordinate_at_the_end_of_a_domain(side):
+    """It is found in as few looks as elsewhere, unless the second direction leads out of the domain."""
+    x = np.linspace(2, 5, 1000)
+
+    def df(x):
+        g = 2 * x
+        g[700] *= 2
+        return g
+
+    f = lambda x: np.sum(x**2) if side * (x[0] - 2) >= 0 else np.nan  # noqa: E731
+    reports = [fl.check_gradient(f, df, x, jitter=False, rng=seed) for seed in range(4)]
+    assert [report.verdict for report in reports] == ["fail"] * 4
+    assert {entry.index for report in reports for entry in report.worst} == {(700,)}
+    assert min(report.nfev for report in reports) < 200
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-7])
+def test_slopes_that_never_settle_are_not_compared(size):
+    """x*sin(log(abs(x))) has slopes between -1 and 1 at every distance from 0, and so no derivative there."""
+    f = lambda x: x + size * x * np.sin(np.log(abs(x))) if x else 0.0  # noqa: E731
+    assert fl.check_gradient(f, lambda x: 1.0, 0.0, jitter=False).verdict == "inconclusive"
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_wrong_row_among_kinks_is_found_wherever_the_sample_lies(seed):
     """A line along the other axis crosses every row; of 64 entries anywhere, most samples have none of the five."""
