@@ -303,11 +303,24 @@ def test_one_wrong_coordinate_at_the_end_of_a_domain(side):
     assert min(report.nfev for report in reports) < 200
 
 
+def test_directions_alone_move_every_entry():
+    points = []
+    f = lambda x: points.append(x.copy()) or np.sum(np.abs(x))  # noqa: E731
+    report = fl.check_gradient(f, np.sign, np.zeros(20), mode="directions", jitter=False)
+    assert report.verdict == "pass"
+    assert KINK in report.notes
+    assert all(point.all() or not point.any() for point in points)
+    assert report.nfev == len(points) < 100
+
+
 @pytest.mark.parametrize("size", [1e-5, 1e-7])
 def test_slopes_that_never_settle_are_not_compared(size):
     """x*sin(log(abs(x))) has slopes between -1 and 1 at every distance from 0, and so no derivative there."""
     f = lambda x: x + size * x * np.sin(np.log(abs(x))) if x else 0.0  # noqa: E731
-    assert fl.check_gradient(f, lambda x: 1.0, 0.0, jitter=False).verdict == "inconclusive"
+    df = lambda x: 1 + size * (np.sin(np.log(abs(x))) + np.cos(np.log(abs(x)))) if x else 1.0  # noqa: E731
+    assert fl.check_gradient(f, df, 0.0, jitter=False).verdict == "inconclusive"
+    assert fl.check_gradient(f, df, 0.0).verdict == "pass"  # it is right nearby
+    assert fl.check_gradient(f, lambda x: 1.1 * df(x) if x else 1.0, 0.0).verdict == "fail"
 
 
 @pytest.mark.parametrize("seed", range(6))
