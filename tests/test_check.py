@@ -288,6 +288,10 @@ def test_a_wrong_factor_at_a_stationary_point_is_found_nearby():
     assert report.verdict == "fail"
     assert any("x itself hides it" in note for note in report.notes)
     assert check(lambda x: np.sum((x - x0) ** 2), lambda x: 3 * (x - x0), x0, jitter=False).verdict != "fail"
+    full = check(lambda x: np.sum((x - x0) ** 2), lambda x: 3 * (x - x0), x0, mode="full")
+    assert full.wrong == ["x"]
+    assert {entry.index[0] for entry in full.worst} == set(range(5))
+    assert all(entry.yours == pytest.approx(1.5 * entry.numeric, rel=1e-6) for entry in full.worst)
 
 
 def test_a_saddle_with_a_zero_derivative():
