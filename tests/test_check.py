@@ -257,6 +257,34 @@ def test_a_small_block_is_judged_on_its_own_scale():
     assert (report.verdict, report.wrong) == ("fail", ["b"])
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e-12])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_block_that_one_direction_does_not_see_has_its_say_in_the_other(size, seed):
+    """Moved alike, the large block hides it by its rounding."""
+    x = {"a": X, "b": X[::-1] + 0.1}
+
+    def f(p):
+        return sines(p["a"]) + size * sines(p["b"])
+
+    report = check(f, lambda p: {"a": np.cos(p["a"]), "b": -size * np.cos(p["b"])}, x, jitter=False, rng=seed)
+    assert report.wrong == ["b"]
+    right = check(f, lambda p: {"a": np.cos(p["a"]), "b": size * np.cos(p["b"])}, x, jitter=False, rng=seed)
+    assert right.verdict == "pass"
+
+
+def test_the_power_of_a_report_is_that_of_its_worst_block():
+    x = {"a": X, "b": X[::-1] + 0.1}
+    report = check(
+        lambda p: sines(p["a"]) + 1e-9 * sines(p["b"]),
+        lambda p: {"a": np.cos(p["a"]), "b": 1e-9 * np.cos(p["b"])},
+        x,
+    )
+    small, large = sorted(block.power for block in report.blocks)
+    assert small < large / 10 < 0.005
+    assert report.power == large
+    assert report.reason == f"a relative error above {large:.0e} would have been seen"
+
+
 def test_a_block_below_the_noise_is_called_unseen():
     x = {"a": X, "b": X[::-1] + 0.1}
 
@@ -385,6 +413,17 @@ def test_a_function_that_computes_in_single_precision_is_told(where):
     assert report.power > 1e-5
 
 
+def test_the_array_that_f_rounds_is_named():
+    def f(p):
+        return sines(p["a"]) + sines(p["b"].astype(np.float32).astype(np.float64))
+
+    report = check(f, lambda p: {"a": np.cos(p["a"]), "b": np.cos(p["b"])}, {"a": X, "b": X[::-1] + 0.1})
+    assert report.passed
+    assert [(cause.number, cause.block) for cause in report.causes] == [(43, "b")]
+    assert report.causes[0].text.startswith("f does not change when b changes by ")
+    assert report.causes[0].text.endswith(": f rounds b.")
+
+
 def test_noise_in_double_precision_is_not_called_single():
     for seed in range(5):
         x = np.random.default_rng(seed).standard_normal(5)
@@ -392,6 +431,27 @@ def test_noise_in_double_precision_is_not_called_single():
         assert report.passed
         assert report.causes == []
     assert check(lambda x: np.maximum(x, 0), lambda x: 1.2 * (x >= 0), 0.0).causes == []  # whose values are 0
+    unused = {"a": X, "b": X + 1}  # f ignores b, and does not round it
+    report = check(
+        lambda p: sines(p["a"]) + 1e-8 * fraction(p["a"]),
+        lambda p: {"a": np.cos(p["a"]), "b": np.zeros(5)},
+        unused,
+    )
+    assert report.passed
+    assert report.causes == []
+
+
+def test_what_is_asked_about_noise_is_asked_within_the_bounds():
+    points = []
+
+    def f(x):
+        points.append(x.copy())
+        return sines(x) + 1e-8 * fraction(x)
+
+    assert check(f, np.cos, X, bounds=(X, X + 1)).passed
+    assert all((point >= X).all() for point in points)
+    assert check(f, np.cos, X, bounds=(X - 1, X)).passed
+    assert all((point <= X).all() for point in points[-10:])
 
 
 @pytest.mark.parametrize("size", [1e-12, 1e-9, 1e-6])

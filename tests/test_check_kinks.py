@@ -303,6 +303,17 @@ def test_one_wrong_coordinate_at_the_end_of_a_domain(side):
     assert min(report.nfev for report in reports) < 200
 
 
+def test_every_entry_is_asked_in_full():
+    """Forty kinks allow for more than what one entry is off, wherever it is."""
+    df = lambda x: np.where(np.arange(40) == 29, 1.5, 0.0) + np.sign(x)  # noqa: E731
+    f = lambda x: np.sum(np.abs(x))  # noqa: E731
+    assert fl.check_gradient(f, np.sign, np.zeros(40), mode="full", jitter=False).verdict == "pass"
+    report = fl.check_gradient(f, df, np.zeros(40), mode="full", jitter=False)
+    assert (report.verdict, report.wrong) == ("fail", ["x"])
+    assert [entry.index for entry in report.worst] == [(29,)]
+    assert "along a random direction" not in report.reason
+
+
 def test_directions_alone_move_every_entry():
     points = []
     f = lambda x: points.append(x.copy()) or np.sum(np.abs(x))  # noqa: E731
