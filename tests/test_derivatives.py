@@ -721,6 +721,22 @@ def test_a_jump_within_the_step_has_a_status(options, height):
         assert abs(found.value - 1) <= found.error
 
 
+@pytest.mark.parametrize("method", ["central", "forward", "backward"])
+@pytest.mark.parametrize("line", [0, 1])
+@pytest.mark.parametrize("distance", [0.9, 0.4, 0.01])
+def test_a_jump_of_one_output_is_told_beside_others_that_change_more(method, line, distance):
+    x = np.array([1.0, 100.0])  # whose steps differ
+    side = -1 if method == "backward" else 1
+    place = x[line] + side * distance * fl.jacobian(np.sum, x, method=method, full_output=True).step[line]
+
+    def f(x):
+        return np.array([1e4 * x[0] + 1e4 * x[1], x[0] + x[1] + 3.0 * (side * (x[line] - place) >= 0), x[0] * x[1]])
+
+    found = fl.jacobian(f, x, method=method, full_output=True)
+    assert np.argwhere(found.status != "ok").tolist() == [[1, line]]
+    assert (abs(found.value - [[1e4, 1e4], [1, 1], [100, 1]]) <= found.error).all()
+
+
 @pytest.mark.parametrize("options", FIXED, ids=str)
 @pytest.mark.parametrize(
     ("f", "x"),
@@ -1146,6 +1162,33 @@ def test_higher_derivatives_far_from_0_are_not_those_across_waves(x, order):
         found = fl.derivative(f, x, order=order, full_output=True)
         assert found.status == "ok"
         assert abs(found.value - truth) <= found.error < 1
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "backward"])
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("x", [1e4, 1e5, 3e6])
+def test_the_bounds_of_differences_across_waves_are_honest(x, order, method):
+    """One step is all that there is: the value is not corrected. An output without waves is as sure as alone."""
+    f = lambda t: np.array([np.sin(t), (t / x) ** 2])  # noqa: E731
+    found = fl.derivative(f, x, order=order, method=method, full_output=True)
+    truth = np.array([math.sin(x + order * math.pi / 2), 2 / x**2 if order == 2 else 0.0])
+    assert (abs(found.value - truth) <= found.error).all()
+    alone = fl.derivative(lambda t: (t / x) ** 2, x, order=order, method=method, full_output=True)
+    assert found.error[1] <= 2 * alone.error < 1e-3
+
+
+@pytest.mark.parametrize("method", ["forward", "backward", "adaptive"])
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("x", [1.0, 1e5])
+def test_higher_derivatives_at_a_bound_stay_within(x, order, method):
+    points = []
+    bounds = (-np.inf, x) if method == "backward" else (x, np.inf)
+    found = fl.derivative(
+        lambda t: points.append(float(t)) or math.sin(t), x, order=order, method=method, bounds=bounds, full_output=True
+    )
+    assert abs(found.value - math.sin(x + order * math.pi / 2)) <= found.error
+    assert min(points) >= bounds[0]
+    assert max(points) <= bounds[1]
 
 
 @pytest.mark.parametrize("x", [100.0, 1e4, 3e6])
