@@ -413,6 +413,16 @@ def test_a_function_that_computes_in_single_precision_is_told(where):
     assert report.power > 1e-5
 
 
+def test_a_small_error_in_double_precision_is_not_called_single():
+    """It is as small as rounding to single precision may be, but the numbers have more digits."""
+    report = check(sines, lambda x: np.cos(x) * (1 + 3e-5 * np.array([1, -1, 0.3, 0.7, -0.2])), X)
+    assert report.verdict == "fail"
+    assert 43 not in [cause.number for cause in report.causes]
+    single = check(sines, lambda x: np.float64(np.float32(np.cos(x))), X)
+    assert single.verdict == "fail"
+    assert [cause.number for cause in single.causes] == [43]
+
+
 def test_the_array_that_f_rounds_is_named():
     def f(p):
         return sines(p["a"]) + sines(p["b"].astype(np.float32).astype(np.float64))
@@ -668,6 +678,24 @@ def test_the_worst_entries_are_listed_with_their_numbers(mode):
     assert (first.name, first.index, second.index) == ("W1", (2, 1), (0, 0))
     assert first.yours == np.cos(p["W1"][2, 1]) + 3.0
     assert abs(first.numeric - np.cos(p["W1"][2, 1])) <= first.tolerance < 1e-6
+
+
+@pytest.mark.parametrize("mode", ["auto", "full"])
+def test_the_worst_entries_are_ranked_by_the_size_of_their_blocks(mode):
+    """An error of 1e-6 in a block of some 1e-6 is worse than one of 0.01 in a block of some 1."""
+    x = {"a": X, "b": X[::-1] + 0.1}
+
+    def df(p):
+        g = {"a": np.cos(p["a"]), "b": 1e-6 * np.cos(p["b"])}
+        g["a"][2] += 0.01
+        g["b"][3] += 1e-6
+        return g
+
+    report = check(lambda p: sines(p["a"]) + 1e-6 * sines(p["b"]), df, x, mode=mode)
+    assert [(entry.name, entry.index) for entry in report.worst] == [("b", (3,)), ("a", (2,))]
+    errors = {block.name: block.error for block in report.blocks}
+    assert errors["a"] == pytest.approx(0.01 / np.linalg.norm(np.cos(x["a"])), rel=1e-4)
+    assert errors["b"] == pytest.approx(1 / np.linalg.norm(np.cos(x["b"])), rel=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["auto", "full"])
