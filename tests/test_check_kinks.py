@@ -392,3 +392,21 @@ def test_of_many_entries_those_at_whole_numbers_are_asked_first(seed):
     assert [entry.index for entry in report.worst] == [(zeros[4],)]
     right = fl.check_gradient(lambda x: np.sum(np.abs(x)), np.sign, x, jitter=False, rng=seed)
     assert right.verdict == "pass"
+
+
+def test_notes_are_of_what_can_hide_mistakes():
+    """One number is in no order, one by one has no transpose, and a vector of one number has no rows."""
+    one = np.array([2.0])
+    for x in (0.7, np.array([0.7]), np.array([[0.7]])):
+        found = fl.check_gradient(lambda x, a: np.sum(np.sin(x)) * a[0], lambda x, a: np.cos(x) * a[0], x, args=(one,))
+        assert found.verdict == "pass"
+        assert found.notes == []
+    five = {name: np.full(3, 0.7) for name in "abcde"}
+    report = fl.check_gradient(
+        lambda p: sum(np.sum(np.sin(part)) for part in p.values()),
+        lambda p: {name: np.cos(part) for name, part in p.items()},
+        five,
+    )
+    assert report.notes == [
+        "each of a, b, c, d and 1 more is the same in all entries: a wrong order of them may not show here"
+    ]

@@ -269,3 +269,11 @@ def test_a_report_cannot_be_changed():
 def test_where_an_entry_is():
     assert EntryReport("W1", (2, 1), 0.0, 0.0, 0.0).place == "W1[2, 1]"
     assert EntryReport("b", (), 0.0, 0.0, 0.0).place == "b"
+
+
+def test_seeds_and_counts_in_the_text():
+    right = [BlockReport(f"b{i}", (2,), "right") for i in range(20)]
+    report = Report("pass", "why", blocks=right, seed=0)
+    assert "\n  blocks: 20 right\n" in str(report)
+    assert str(report).endswith("; seed 0")
+    assert "seed" not in str(Report("pass", "why"))
