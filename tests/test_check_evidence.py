@@ -152,3 +152,9 @@ def test_gradients_of_other_libraries(library):
     assert report.power < 1e-6
     wrong = fl.check_gradient(plain, lambda w: -gradient(w), W)
     assert wrong.causes[0].name == "sign"
+
+
+def test_an_array_alone_is_called_x():
+    x = np.linspace(0, 1, 6)
+    times = fl.check_gradient(lambda x: float(np.sum(np.sin(x))), lambda x: 6 * np.cos(x), x)
+    assert "axis 0 of x has 6 entries" in times.causes[0].text

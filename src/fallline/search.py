@@ -201,7 +201,7 @@ class Search:
             numeric[entries.index - leaf.start], error[entries.index - leaf.start] = entries.numeric, entries.error
         report = self.found.blocks.get(leaf.name)
         return Block(
-            leaf.name,
+            self.space.label(leaf),
             self.space.flat[leaf.part].reshape(leaf.shape),
             self.site.gradient[leaf.part].reshape(leaf.shape),
             numeric.reshape(leaf.shape),
