@@ -188,3 +188,52 @@ def test_a_hessian_that_jumps_is_no_hessian():
     assert found.status.tolist()[0][0] == "kink"
     assert found.status.tolist()[1][1] == "ok"
     assert found.error[0, 0] >= 4
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize("x", [33.0, 100.0, 1234.5, -1e4, 1e5, 3e6, 1e8])
+def test_higher_derivatives_far_from_0_are_not_those_across_waves(x, order):
+    """Differences across many waves are as small as the power of the step, and looked the more certain for it."""
+    cases = [
+        (math.sin, math.sin(x + order * math.pi / 2)),
+        (lambda x: 3 + math.cos(2 * x), 2**order * math.cos(2 * x + order * math.pi / 2)),
+    ]
+    for f, truth in cases:
+        found = fl.derivative(f, x, order=order, full_output=True)
+        assert found.status == "ok"
+        assert abs(found.value - truth) <= found.error < 1
+
+
+@pytest.mark.parametrize("method", ["central", "forward", "backward"])
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("x", [1e4, 1e5, 3e6])
+def test_the_bounds_of_differences_across_waves_are_honest(x, order, method):
+    """One step is all that there is: the value is not corrected. An output without waves is as sure as alone."""
+    f = lambda t: np.array([np.sin(t), (t / x) ** 2])  # noqa: E731
+    found = fl.derivative(f, x, order=order, method=method, full_output=True)
+    truth = np.array([math.sin(x + order * math.pi / 2), 2 / x**2 if order == 2 else 0.0])
+    assert (abs(found.value - truth) <= found.error).all()
+    alone = fl.derivative(lambda t: (t / x) ** 2, x, order=order, method=method, full_output=True)
+    assert found.error[1] <= 2 * alone.error < 1e-3
+
+
+@pytest.mark.parametrize("method", ["forward", "backward", "adaptive"])
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("x", [1.0, 1e5])
+def test_higher_derivatives_at_a_bound_stay_within(x, order, method):
+    points = []
+    bounds = (-np.inf, x) if method == "backward" else (x, np.inf)
+    found = fl.derivative(
+        lambda t: points.append(float(t)) or math.sin(t), x, order=order, method=method, bounds=bounds, full_output=True
+    )
+    assert abs(found.value - math.sin(x + order * math.pi / 2)) <= found.error
+    assert min(points) >= bounds[0]
+    assert max(points) <= bounds[1]
+
+
+@pytest.mark.parametrize("x", [100.0, 1e4, 3e6])
+def test_a_hessian_far_from_0_is_not_that_across_waves(x):
+    found = fl.hessian(lambda v: math.sin(v[0] + v[1]) + v[1] ** 2, [x, 1.0], method="adaptive", full_output=True)
+    truth = -math.sin(x + 1) + np.array([[0, 0], [0, 2]])
+    assert (abs(found.value - truth) <= found.error).all()
+    assert found.value == pytest.approx(truth, abs=2e-2)
